@@ -1,3 +1,9 @@
 //! Moves values and large buffers between processes, and runs work in worker processes that may crash.
 
+mod buffer;
+mod error;
+
 pub use bytemuck::{self, Pod};
+
+pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
+pub use crate::error::{Error, Result};
