@@ -2,6 +2,8 @@
 
 mod buffer;
 mod error;
+#[cfg(feature = "shm")]
+mod sys;
 
 pub use bytemuck::{self, Pod};
 

@@ -1,0 +1,97 @@
+//! This process: its environment, standard streams, program file, and what the kernel counts.
+//!
+//! Promises: nothing is changed but what a function says.
+//! Does not know: whether this process is a worker.
+#![expect(unsafe_code, reason = "changes the environment of a process that has one thread")]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::process::{Signal, getpid, kill_current_process_group};
+
+/// Takes a variable out of the environment.
+///
+/// # Safety
+///
+/// * No other thread of this process reads or writes the environment meanwhile.
+pub(crate) unsafe fn take_env(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: the caller's promise is the precondition (`std::env::remove_var`).
+    unsafe { std::env::remove_var(name) };
+    Some(value)
+}
+
+/// Moves standard input to a descriptor of its own, and puts /dev/null in its place.
+pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
+    let taken = fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(taken)
+}
+
+/// Makes `fd` standard error.
+pub(crate) fn replace_stderr(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::stdio::dup2_stderr(fd)?)
+}
+
+/// A copy of standard error for somebody else; /dev/null if there is none.
+pub(crate) fn stderr_copy() -> io::Result<OwnedFd> {
+    match fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3) {
+        Ok(fd) => Ok(fd),
+        Err(_) => Ok(File::options().write(true).open("/dev/null")?.into()),
+    }
+}
+
+/// The file of this program; as a link into /proc when it was deleted or moved.
+pub(crate) fn program() -> PathBuf {
+    match std::env::current_exe() {
+        Ok(path) if path.exists() => path,
+        _ => PathBuf::from("/proc/self/exe"),
+    }
+}
+
+/// A descriptor that names this process, for its children to watch.
+pub(crate) fn own_pidfd() -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(getpid(), rustix::process::PidfdFlags::empty())?)
+}
+
+/// Waits until the process behind a pidfd is dead.
+pub(crate) fn wait_for_death(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None))?;
+    Ok(())
+}
+
+/// Waits until `fd` can be read, at most so long; whether it can.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: std::time::Duration) -> io::Result<bool> {
+    let timeout = rustix::event::Timespec::try_from(timeout).ok();
+    let ready = retry_on_intr(|| poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref()))?;
+    Ok(ready > 0)
+}
+
+/// Ends this process and its process group.
+pub(crate) fn kill_own_group() -> ! {
+    let _cannot_fail = kill_current_process_group(Signal::KILL);
+    std::process::abort()
+}
+
+/// Makes this process the leader of a process group of its own, if it is not yet.
+pub(crate) fn lead_group() -> io::Result<()> {
+    Ok(rustix::process::setpgid(None, None)?)
+}
+
+/// How many processes this machine has killed for want of memory, where it counts them.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let counters = std::fs::read_to_string("/proc/vmstat").ok()?;
+    let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}
+
+/// Bytes of memory in this machine.
+pub(crate) fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}

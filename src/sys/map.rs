@@ -1,0 +1,119 @@
+//! Shared maps of memory objects (mmap(2)).
+//!
+//! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
+//! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages.
+//! Does not know: who writes what where; it gives out pointers, never references.
+#![expect(unsafe_code, reason = "maps memory")]
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+
+use super::epoch;
+
+/// Where huge pages may begin.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// A shared map of a whole memory object.
+#[derive(Debug)]
+pub(crate) struct Map {
+    ptr: NonNull<u8>,
+    len: usize,
+    writable: bool,
+    epoch: u64,
+}
+
+// SAFETY: a map is a range of addresses; whoever dereferences them answers for the access.
+unsafe impl Send for Map {}
+// SAFETY: as above, and `&Map` changes nothing.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// Maps `len` bytes of an object whose size is sealed at `len`.
+    pub(crate) fn writable(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        Map::new(fd, len, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// As [`writable`](Self::writable), but the kernel refuses writes.
+    pub(crate) fn readable(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        Map::new(fd, len, ProtFlags::READ)
+    }
+
+    pub(crate) fn ptr(&self) -> NonNull<u8> {
+        self.ptr
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    fn new(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<Self> {
+        let ptr = map_aligned(fd, len, prot)?;
+        let map =
+            Map { ptr, len, writable: prot.contains(ProtFlags::WRITE), epoch: epoch::current() };
+        map.advise(Advice::LinuxDontFork)?;
+        if len >= HUGE_PAGE {
+            // A wish: refused where the kernel was built or told to do without.
+            let _refused = map.advise(Advice::LinuxHugepage);
+        }
+        Ok(map)
+    }
+
+    fn advise(&self, advice: Advice) -> io::Result<()> {
+        // SAFETY: the range is this map's own, and neither advice changes its contents.
+        Ok(unsafe { madvise(self.ptr.as_ptr().cast(), self.len, advice) }?)
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // In a forked child the range is a hole that later maps may have filled.
+        if self.epoch == epoch::current() {
+            // SAFETY: the range was mapped by `new`, and everything that points into it holds this
+            // map alive.
+            let _never_fails = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
+fn map_aligned(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<NonNull<u8>> {
+    if len < HUGE_PAGE {
+        // SAFETY: a new map at an address of the kernel's choice touches no other memory.
+        let map = unsafe { mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, fd, 0) }?;
+        return non_null(map);
+    }
+    let reserved = len.checked_add(HUGE_PAGE).ok_or(rustix::io::Errno::NOMEM)?;
+    // SAFETY: as above; without access, only to find addresses that are free.
+    let hole = unsafe {
+        mmap_anonymous(std::ptr::null_mut(), reserved, ProtFlags::empty(), MapFlags::PRIVATE)
+    }?;
+    let before = hole.addr().next_multiple_of(HUGE_PAGE) - hole.addr();
+    let place = hole.wrapping_byte_add(before);
+    let flags = MapFlags::SHARED | MapFlags::FIXED;
+    // SAFETY: [place, place + len) lies within the hole, which nobody else knows of.
+    let mapped = unsafe { mmap(place, len, prot, flags, fd, 0) };
+    let kept = if mapped.is_ok() { len } else { 0 };
+    unmap_hole(hole, before);
+    unmap_hole(place.wrapping_byte_add(kept), reserved - before - kept);
+    non_null(mapped?)
+}
+
+/// Gives back a part of a hole that no map was put into.
+fn unmap_hole(start: *mut c_void, len: usize) {
+    if len > 0 {
+        // SAFETY: the caller made the hole, put nothing into this part, and gives it up.
+        let _never_fails =
+            unsafe { munmap(start, len.next_multiple_of(rustix::param::page_size())) };
+    }
+}
+
+fn non_null(map: *mut c_void) -> io::Result<NonNull<u8>> {
+    NonNull::new(map.cast()).ok_or_else(|| rustix::io::Errno::NOMEM.into())
+}

@@ -1,0 +1,23 @@
+//! The kernel: memory objects and maps, sockets, processes, signals, waiting.
+//!
+//! Promises: every descriptor is close-on-exec, every shared map is left out of forked children,
+//! and every call answers with an error instead of a signal.
+//! Does not know: what is written into the memory or sent over the sockets.
+
+#[cfg(feature = "pool")]
+pub(crate) mod child;
+pub(crate) mod epoch;
+#[cfg(feature = "pool")]
+pub(crate) mod host;
+pub(crate) mod map;
+pub(crate) mod memory;
+#[cfg(feature = "pool")]
+pub(crate) mod module;
+#[cfg(feature = "pool")]
+pub(crate) mod poller;
+#[cfg(feature = "pool")]
+pub(crate) mod signal;
+#[cfg(feature = "channel")]
+pub(crate) mod socket;
+#[cfg(feature = "channel")]
+pub(crate) mod words;

@@ -1,0 +1,113 @@
+//! The program file and libraries that make up this process (dl_iterate_phdr(3)).
+//!
+//! Promises: what is listed was loaded when it was listed.
+//! Does not know: what the modules contain.
+#![expect(unsafe_code, reason = "reads the dynamic linker's tables")]
+
+use std::ffi::{c_int, c_void};
+
+/// Bytes of a build-id that are kept; linkers make 8, 16 or 20.
+pub(crate) const BUILD_ID_LEN: usize = 20;
+
+/// What a linker put into a file to tell it from every other; zeros behind a shorter one.
+pub(crate) type BuildId = [u8; BUILD_ID_LEN];
+
+/// A loaded file.
+#[derive(Clone, Debug)]
+pub(crate) struct Module {
+    /// What addresses in the file are relative to.
+    pub(crate) base: usize,
+    /// None in a file that was linked without.
+    pub(crate) build_id: Option<BuildId>,
+    pub(crate) segments: Vec<LoadedSegment>,
+}
+
+/// A range of addresses that a file occupies.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedSegment {
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    pub(crate) readable: bool,
+    pub(crate) executable: bool,
+}
+
+impl LoadedSegment {
+    /// Whether `len` bytes at `address` lie within.
+    pub(crate) fn contains(&self, address: usize, len: usize) -> bool {
+        let end = self.start.saturating_add(self.len);
+        address >= self.start && address.checked_add(len).is_some_and(|stop| stop <= end)
+    }
+}
+
+/// All modules; the first is the program itself.
+pub(crate) fn all() -> Vec<Module> {
+    let mut modules: Vec<Module> = Vec::new();
+    let list: *mut Vec<Module> = &raw mut modules;
+    // SAFETY: `note_module` is what the call wants, and gets `list` back, which outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(note_module), list.cast()) };
+    modules
+}
+
+/// The build-id of the program itself.
+pub(crate) fn program_build_id() -> Option<BuildId> {
+    all().first().and_then(|program| program.build_id)
+}
+
+extern "C" fn note_module(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    list: *mut c_void,
+) -> c_int {
+    // SAFETY: the linker passes a valid record for the time of this call.
+    let info = unsafe { &*info };
+    // SAFETY: `all` passed a list that nobody else uses meanwhile.
+    let list = unsafe { &mut *list.cast::<Vec<Module>>() };
+    // SAFETY: the record's table has that many entries and is mapped as long as the module is.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let base = usize::try_from(info.dlpi_addr).unwrap_or(usize::MAX);
+    let mut module = Module { base, build_id: None, segments: Vec::new() };
+    for header in headers {
+        let start = base.wrapping_add(usize::try_from(header.p_vaddr).unwrap_or(usize::MAX));
+        let len = usize::try_from(header.p_memsz).unwrap_or(0);
+        match header.p_type {
+            libc::PT_LOAD => module.segments.push(LoadedSegment {
+                start,
+                len,
+                readable: header.p_flags & libc::PF_R != 0,
+                executable: header.p_flags & libc::PF_X != 0,
+            }),
+            libc::PT_NOTE => {
+                // SAFETY: a note segment is part of the loaded file and is mapped readable.
+                let notes = unsafe { std::slice::from_raw_parts(start as *const u8, len) };
+                module.build_id = module.build_id.or_else(|| find_build_id(notes));
+            }
+            _ => {}
+        }
+    }
+    list.push(module);
+    0
+}
+
+/// Looks through ELF notes: lengths of name and contents, type, name, contents, each padded to four.
+fn find_build_id(mut notes: &[u8]) -> Option<BuildId> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    loop {
+        let (head, rest) = notes.split_first_chunk::<12>()?;
+        let word = |at: usize| {
+            let bytes = head.get(at..at + 4)?;
+            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+        };
+        let name_len = usize::try_from(word(0)?).ok()?;
+        let contents_len = usize::try_from(word(4)?).ok()?;
+        let name = rest.get(..name_len)?;
+        let rest = rest.get(name_len.checked_next_multiple_of(4)?..)?;
+        let contents = rest.get(..contents_len)?;
+        if word(8)? == NT_GNU_BUILD_ID && name == b"GNU\0" && !contents.is_empty() {
+            let mut id = [0; BUILD_ID_LEN];
+            let kept = contents.len().min(BUILD_ID_LEN);
+            id[..kept].copy_from_slice(&contents[..kept]);
+            return Some(id);
+        }
+        notes = rest.get(contents_len.checked_next_multiple_of(4)?..)?;
+    }
+}

@@ -1,0 +1,120 @@
+//! A connected pair of packet sockets that carry bytes and descriptors (unix(7), SOCK_SEQPACKET).
+//!
+//! Promises: a packet arrives whole or not at all; sending to the dead is an error, not SIGPIPE;
+//! received descriptors are close-on-exec, and a packet that lost some is an error.
+//! Does not know: what the packets mean.
+#![forbid(unsafe_code)]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair, sockopt,
+};
+
+/// Descriptors in one packet, at most.
+pub(crate) const MAX_FDS: usize = 8;
+
+/// One end of a pair.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+}
+
+/// Whether a call may wait for the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Yes,
+    No,
+}
+
+/// What [`Socket::recv`] found.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A packet of so many bytes at the start of the space, and its descriptors.
+    Packet(usize, Vec<OwnedFd>),
+    /// Nothing yet.
+    Empty,
+    /// The other end is closed, and everything it sent has been received.
+    Closed,
+}
+
+impl Socket {
+    pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
+        let (a, b) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Socket { fd: a }, Socket { fd: b }))
+    }
+
+    /// Takes a descriptor from outside, if it is a packet socket whose other end was made by this user.
+    pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
+        let kind = sockopt::socket_type(&fd)?;
+        let peer = sockopt::socket_peercred(&fd)?;
+        let ours = kind == SocketType::SEQPACKET && peer.uid == rustix::process::geteuid();
+        ours.then_some(Socket { fd }).ok_or_else(|| Errno::PERM.into())
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// Sends the parts as one packet. `WouldBlock`: not now, nothing was sent.
+    pub(crate) fn send(
+        &self,
+        parts: &[&[u8]],
+        fds: &[BorrowedFd<'_>],
+        wait: Wait,
+    ) -> io::Result<()> {
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(Errno::TOOMANYREFS.into());
+        }
+        let flags = SendFlags::NOSIGNAL
+            | if wait == Wait::No { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        retry_on_intr(|| sendmsg(&self.fd, &slices, &mut control, flags))?;
+        Ok(())
+    }
+
+    /// Receives the next packet into `space`, which must have room for the largest.
+    pub(crate) fn recv(&self, space: &mut [u8], wait: Wait) -> io::Result<Received> {
+        let flags = RecvFlags::CMSG_CLOEXEC
+            | if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        let mut fd_space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = RecvAncillaryBuffer::new(&mut fd_space);
+        let received = loop {
+            match recvmsg(&self.fd, &mut [IoSliceMut::new(space)], &mut control, flags) {
+                // The peer died with unread packets: its own come after this one error.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(Errno::AGAIN) => return Ok(Received::Empty),
+                received => break received?,
+            }
+        };
+        let fds: Vec<OwnedFd> = control
+            .drain()
+            .filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+            return Err(Errno::MSGSIZE.into());
+        }
+        if received.bytes == 0 {
+            return Ok(Received::Closed);
+        }
+        Ok(Received::Packet(received.bytes, fds))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
