@@ -3,6 +3,8 @@
 mod buffer;
 mod error;
 #[cfg(feature = "shm")]
+mod shm;
+#[cfg(feature = "shm")]
 mod sys;
 
 pub use bytemuck::{self, Pod};

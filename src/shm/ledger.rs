@@ -1,0 +1,295 @@
+//! The ledger: every block, its generation, and who holds it.
+//!
+//! A block is free when the parent has no reference and no worker a hold. A worker's hold has two
+//! parts: `pending`, one for each dispatched task that mentions the block and is not completed, and
+//! `kept`, what the worker itself last said (it has been granted the block, or still uses it).
+//! Promises: the generation changes exactly when a free block is given out; a name of an earlier
+//! generation never reaches the block again; the death of a worker is one scan.
+//! Does not know: where the memory is. Pure.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use super::class;
+
+/// The name of a block, with the generation under which it was given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockName {
+    pub(crate) segment: u32,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// Whose memory a segment is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum ArenaKind {
+    /// The parent writes, workers read.
+    Inbound,
+    /// The worker in this slot writes, the parent reads.
+    Outbound { slot: u32, generation: u32 },
+}
+
+/// Why a name or range was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No such segment, or no block of it that the speaker holds.
+    Unknown,
+    /// The block was given out again since.
+    Stale,
+    /// The range does not lie within one block.
+    Bounds,
+}
+
+/// Every segment and block of a pool.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    segments: BTreeMap<u32, Segment>,
+    free: BTreeMap<ArenaKind, BTreeMap<u64, Vec<(u32, u32)>>>,
+    last_segment: u32,
+}
+
+#[derive(Debug)]
+struct Segment {
+    arena: ArenaKind,
+    block_len: u64,
+    blocks: Vec<Block>,
+    live: usize,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    generation: u32,
+    parent: u32,
+    /// By slot; a block is held by few workers at a time.
+    holds: Vec<(u32, Hold)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Hold {
+    pending: u32,
+    kept: bool,
+}
+
+impl Block {
+    fn is_free(&self) -> bool {
+        self.parent == 0 && self.holds.is_empty()
+    }
+
+    fn hold(&mut self, slot: u32) -> &mut Hold {
+        let at = self.holds.iter().position(|(holder, _)| *holder == slot).unwrap_or_else(|| {
+            self.holds.push((slot, Hold::default()));
+            self.holds.len() - 1
+        });
+        &mut self.holds[at].1
+    }
+
+    fn forget_empty_holds(&mut self) {
+        self.holds.retain(|(_, hold)| hold.pending > 0 || hold.kept);
+    }
+}
+
+impl Ledger {
+    /// A free block of at least `block_len`, under a new generation and with one parent reference.
+    pub(super) fn take(&mut self, arena: ArenaKind, block_len: u64) -> Option<BlockName> {
+        let by_len = self.free.get_mut(&arena)?;
+        let mut fitting = by_len.range_mut(block_len..=class::longest_fit(block_len));
+        let (segment, index) = fitting.find_map(|(_, blocks)| blocks.pop())?;
+        let name = BlockName { segment, index, generation: 0 };
+        let record = self.segments.get_mut(&segment).expect("a free block lies in a segment");
+        record.live += 1;
+        let block = Self::block_at(record, name).expect("a free block lies in its segment");
+        block.generation = block.generation.wrapping_add(1);
+        block.parent = 1;
+        Some(BlockName { generation: block.generation, ..name })
+    }
+
+    /// Enters a new segment whose blocks are all free; how many there are already sizes the next.
+    pub(super) fn add_segment(&mut self, arena: ArenaKind, block_len: u64, count: u32) -> u32 {
+        self.last_segment += 1;
+        let segment = self.last_segment;
+        let blocks = (0..count).map(|_| Block::default()).collect();
+        self.segments.insert(segment, Segment { arena, block_len, blocks, live: 0 });
+        let free = self.free.entry(arena).or_default().entry(block_len).or_default();
+        free.extend((0..count).rev().map(|index| (segment, index)));
+        segment
+    }
+
+    pub(super) fn segments_of(&self, arena: ArenaKind, block_len: u64) -> usize {
+        let same = |s: &&Segment| s.arena == arena && s.block_len == block_len;
+        self.segments.values().filter(same).count()
+    }
+
+    /// One more parent reference to a block that somebody holds already.
+    pub(super) fn add_parent(&mut self, name: BlockName) -> Result<(), Fault> {
+        self.block(name)?.parent += 1;
+        Ok(())
+    }
+
+    /// One parent reference less.
+    pub(super) fn drop_parent(&mut self, name: BlockName) {
+        if let Ok(block) = self.block(name) {
+            assert!(block.parent > 0, "a parent reference is dropped once");
+            block.parent -= 1;
+        }
+        self.settle(name);
+    }
+
+    /// Whether one parent reference is all that keeps the block.
+    pub(super) fn is_exclusive(&mut self, name: BlockName) -> bool {
+        self.block(name).is_ok_and(|block| block.parent == 1 && block.holds.is_empty())
+    }
+
+    /// A task that mentions these blocks is dispatched to the worker in `slot`.
+    pub(super) fn hold(&mut self, slot: u32, names: &[BlockName]) {
+        for &name in names {
+            let block = self.block(name).expect("a dispatched task keeps its blocks");
+            block.hold(slot).pending += 1;
+        }
+    }
+
+    /// The worker has been given the block for its own use: a grant, or part of a context.
+    pub(super) fn keep(&mut self, slot: u32, name: BlockName) {
+        let block = self.block(name).expect("what is given to a worker is referenced");
+        block.hold(slot).kept = true;
+    }
+
+    /// A task is completed that held `mentioned`; the worker goes on using those in `kept`.
+    pub(super) fn complete(&mut self, slot: u32, mentioned: &[BlockName], kept: &[BlockName]) {
+        for &name in mentioned {
+            let Ok(block) = self.block(name) else { continue };
+            let Some((_, hold)) = block.holds.iter_mut().find(|(holder, _)| *holder == slot) else {
+                continue;
+            };
+            hold.pending = hold.pending.saturating_sub(1);
+            hold.kept = kept.contains(&name);
+            self.settle(name);
+        }
+    }
+
+    /// The worker no longer uses what it kept.
+    pub(super) fn release(&mut self, slot: u32, name: BlockName) -> Result<(), Fault> {
+        let block = self.block(name)?;
+        let holder = block.holds.iter_mut().find(|(holder, _)| *holder == slot);
+        holder.ok_or(Fault::Unknown)?.1.kept = false;
+        self.settle(name);
+        Ok(())
+    }
+
+    /// Whether the worker in `slot` may speak of this range: it holds the block.
+    pub(super) fn check_held(
+        &mut self,
+        slot: u32,
+        (segment, offset, len): (u32, u64, u64),
+        generation: u32,
+    ) -> Result<BlockName, Fault> {
+        let record = self.segments.get(&segment).ok_or(Fault::Unknown)?;
+        let name = name_of_range(record.block_len, segment, offset, len, generation)?;
+        let block = self.block(name)?;
+        let held = block.holds.iter().any(|(holder, _)| *holder == slot);
+        held.then_some(name).ok_or(Fault::Unknown)
+    }
+
+    /// The worker is dead: it holds nothing any more, and nobody allocates from its arena.
+    pub(super) fn forget_worker(&mut self, slot: u32, generation: u32) {
+        self.free.remove(&ArenaKind::Outbound { slot, generation });
+        let mut held = Vec::new();
+        for (&segment, record) in &mut self.segments {
+            for (index, block) in (0..).zip(&mut record.blocks) {
+                if let Some(at) = block.holds.iter().position(|(holder, _)| *holder == slot) {
+                    block.holds.swap_remove(at);
+                    held.push(BlockName { segment, index, generation: block.generation });
+                }
+            }
+        }
+        for name in held {
+            self.settle(name);
+        }
+    }
+
+    /// Whether nobody allocates from this arena any more: its worker is dead.
+    pub(super) fn is_orphaned(&self, arena: ArenaKind) -> bool {
+        arena != ArenaKind::Inbound && !self.free.contains_key(&arena)
+    }
+
+    /// Takes out the empty segments of dead workers, and on request those of the inbound arena.
+    pub(super) fn remove_empty(&mut self, inbound_too: bool) -> Vec<u32> {
+        let wanted = |s: &Segment| match s.arena {
+            ArenaKind::Inbound => inbound_too,
+            outbound => self.is_orphaned(outbound),
+        };
+        let empty = self.segments.iter().filter(|(_, s)| s.live == 0 && wanted(s));
+        let empty: Vec<u32> = empty.map(|(&segment, _)| segment).collect();
+        for segment in &empty {
+            let Some(record) = self.segments.remove(segment) else { continue };
+            if let Some(by_len) = self.free.get_mut(&record.arena) {
+                by_len.entry(record.block_len).or_default().retain(|(s, _)| s != segment);
+            }
+        }
+        empty
+    }
+
+    /// The free blocks of a segment as (offset, len), for giving their pages back.
+    pub(super) fn free_ranges(&self, segment: u32) -> Vec<(u64, u64)> {
+        let Some(record) = self.segments.get(&segment) else { return Vec::new() };
+        let blocks = (0_u64..).zip(&record.blocks).filter(|(_, block)| block.is_free());
+        blocks.map(|(index, _)| (index * record.block_len, record.block_len)).collect()
+    }
+
+    /// The segments of an arena.
+    pub(super) fn segments_in(&self, arena: ArenaKind) -> Vec<u32> {
+        let of_arena = self.segments.iter().filter(|(_, s)| s.arena == arena);
+        of_arena.map(|(&segment, _)| segment).collect()
+    }
+
+    pub(super) fn arena_of(&self, segment: u32) -> Option<ArenaKind> {
+        self.segments.get(&segment).map(|record| record.arena)
+    }
+
+    pub(super) fn block_len(&self, segment: u32) -> Option<u64> {
+        self.segments.get(&segment).map(|record| record.block_len)
+    }
+
+    /// Blocks that are not free.
+    pub(super) fn live_blocks(&self) -> u64 {
+        self.segments.values().map(|s| u64::try_from(s.live).unwrap_or(u64::MAX)).sum()
+    }
+
+    fn block(&mut self, name: BlockName) -> Result<&mut Block, Fault> {
+        let record = self.segments.get_mut(&name.segment).ok_or(Fault::Unknown)?;
+        let block = Self::block_at(record, name).ok_or(Fault::Bounds)?;
+        (block.generation == name.generation).then_some(block).ok_or(Fault::Stale)
+    }
+
+    fn block_at(record: &mut Segment, name: BlockName) -> Option<&mut Block> {
+        record.blocks.get_mut(usize::try_from(name.index).ok()?)
+    }
+
+    /// Returns the block to the free ones if nobody is left.
+    fn settle(&mut self, name: BlockName) {
+        let Ok(block) = self.block(name) else { return };
+        block.forget_empty_holds();
+        if !block.is_free() {
+            return;
+        }
+        // The name is dead from now on, though the next generation begins only with the next owner.
+        let record = self.segments.get_mut(&name.segment).expect("the block lies in it");
+        record.live -= 1;
+        if let Some(by_len) = self.free.get_mut(&record.arena) {
+            by_len.entry(record.block_len).or_default().push((name.segment, name.index));
+        }
+    }
+}
+
+/// The block that holds the whole range.
+pub(super) fn name_of_range(
+    block_len: u64,
+    segment: u32,
+    offset: u64,
+    len: u64,
+    generation: u32,
+) -> Result<BlockName, Fault> {
+    let end = (offset % block_len).checked_add(len).ok_or(Fault::Bounds)?;
+    let index = u32::try_from(offset / block_len).map_err(|_| Fault::Bounds)?;
+    let name = BlockName { segment, index, generation };
+    (end <= block_len).then_some(name).ok_or(Fault::Bounds)
+}

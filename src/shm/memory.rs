@@ -1,0 +1,410 @@
+//! The parent's side: segments, their maps, and the buffers over them.
+//!
+//! Promises: a block lives as long as a buffer of this process or a worker uses it; buffers outlive
+//! the pool; memory beyond the limit is a typed error before the kernel is asked.
+//! Does not know: who sends what to whom.
+#![expect(unsafe_code, reason = "makes buffers of mapped blocks; see docs/SAFETY.md")]
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use super::class;
+use super::ledger::{ArenaKind, BlockName, Fault, Ledger};
+use super::store::{Located, Store};
+use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
+use crate::error::{Error, Result};
+use crate::sys::epoch;
+use crate::sys::map::Map;
+use crate::sys::memory;
+
+/// All shared memory of one pool.
+pub(crate) struct Memory {
+    state: Mutex<State>,
+    limit: u64,
+    id: u64,
+}
+
+struct State {
+    ledger: Ledger,
+    segments: BTreeMap<u32, Mapped>,
+    /// Bytes of all segments, those that are being made included.
+    bytes: u64,
+    /// Segments that are gone here and that workers may still have attached.
+    retired: Vec<u32>,
+}
+
+/// A segment in this process.
+#[derive(Clone)]
+struct Mapped {
+    fd: Arc<OwnedFd>,
+    map: Arc<Map>,
+}
+
+/// What a worker needs to attach a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    pub(crate) segment: u32,
+    pub(crate) len: u64,
+    pub(crate) block_len: u64,
+    pub(crate) fd: Arc<OwnedFd>,
+}
+
+/// What the pool's counters say of memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryStats {
+    pub(crate) blocks_live: u64,
+    pub(crate) segments_live: u64,
+    pub(crate) segment_bytes: u64,
+}
+
+impl Memory {
+    /// Memory of at most `limit` bytes, all segments together.
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        let state = State {
+            ledger: Ledger::default(),
+            segments: BTreeMap::new(),
+            bytes: 0,
+            retired: Vec::new(),
+        };
+        Arc::new(Memory { state: Mutex::new(state), limit, id: next_id() })
+    }
+
+    /// An exclusive inbound block of `len` bytes. A recycled one keeps its contents, unless `zeroed`.
+    pub(crate) fn alloc_inbound(
+        self: &Arc<Self>,
+        len: usize,
+        zeroed: bool,
+    ) -> Result<BufferMut<u8>> {
+        let (name, fresh) = self.take(ArenaKind::Inbound, len)?;
+        let owner = self.own(name)?;
+        let (ptr, _) = owner.range();
+        // SAFETY: the block is mapped writable (inbound) and initialised (zeros of a new memfd, or
+        // what was written before) over at least `len` bytes (`take`); `owner` keeps the map and the
+        // block. The ledger gave this block to nobody else, and workers map it read-only.
+        let mut buffer = unsafe { BufferMut::from_raw(ptr, len, Arc::new(owner)) };
+        if zeroed && !fresh {
+            buffer.fill(0);
+        }
+        Ok(buffer)
+    }
+
+    /// A block of a worker's own arena, for that worker to write.
+    pub(crate) fn grant(&self, slot: u32, generation: u32, len: u64) -> Result<BlockName> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let (name, _) = self.take(ArenaKind::Outbound { slot, generation }, len)?;
+        let mut state = self.lock();
+        state.ledger.keep(slot, name);
+        state.ledger.drop_parent(name);
+        Ok(name)
+    }
+
+    /// Notes that a task with these blocks goes to the worker in `slot`.
+    pub(crate) fn hold(&self, slot: u32, names: &[BlockName]) {
+        self.lock().ledger.hold(slot, names);
+    }
+
+    /// Notes that the worker keeps these blocks until it says otherwise.
+    pub(crate) fn keep(&self, slot: u32, names: &[BlockName]) {
+        let mut state = self.lock();
+        for &name in names {
+            state.ledger.keep(slot, name);
+        }
+    }
+
+    /// Notes that a task is over, and what its worker goes on using.
+    pub(crate) fn complete(&self, slot: u32, mentioned: &[BlockName], kept: &[BlockName]) {
+        self.lock().ledger.complete(slot, mentioned, kept);
+    }
+
+    /// Notes that the worker let go of what it kept.
+    pub(crate) fn release(&self, slot: u32, names: &[BlockName]) -> Result<(), Fault> {
+        let mut state = self.lock();
+        names.iter().try_for_each(|&name| state.ledger.release(slot, name))
+    }
+
+    /// Whether the worker in `slot` may speak of this range.
+    pub(crate) fn check_held(
+        &self,
+        slot: u32,
+        range: (u32, u64, u64),
+        generation: u32,
+    ) -> Result<BlockName, Fault> {
+        self.lock().ledger.check_held(slot, range, generation)
+    }
+
+    /// A buffer over a range that the worker in `slot` speaks of.
+    pub(crate) fn adopt(
+        self: &Arc<Self>,
+        slot: u32,
+        (segment, offset, len): (u32, u64, u64),
+        generation: u32,
+    ) -> Result<(Buffer<u8>, BlockName), Fault> {
+        let name = {
+            let mut state = self.lock();
+            let name = state.ledger.check_held(slot, (segment, offset, len), generation)?;
+            state.ledger.add_parent(name)?;
+            name
+        };
+        let owner = self.own(name).map_err(|_| Fault::Unknown)?;
+        let (start, block_len) = owner.range();
+        let within = usize::try_from(offset).map_err(|_| Fault::Bounds)? % block_len;
+        let len = usize::try_from(len).map_err(|_| Fault::Bounds)?;
+        // SAFETY: `within + len` lies inside the block (`check_held`), which is mapped.
+        let ptr = unsafe { start.add(within) };
+        // SAFETY: the range is mapped and initialised as long as `owner` lives. Nobody writes there:
+        // inbound blocks are written only through a `BufferMut` of this process, which exists only
+        // while the ledger knows no other holder; an outbound one is published, and its worker does
+        // not write again before the block is granted anew (crash-only trust, docs/SAFETY.md).
+        Ok((unsafe { Buffer::from_raw(ptr, len, Arc::new(owner)) }, name))
+    }
+
+    /// What a worker must attach before it can be told of this segment; `None` if it is gone.
+    pub(crate) fn attachment(&self, segment: u32) -> Option<Attachment> {
+        let state = self.lock();
+        let mapped = state.segments.get(&segment)?;
+        let block_len = state.ledger.block_len(segment)?;
+        let len = u64::try_from(mapped.map.len()).ok()?;
+        Some(Attachment { segment, len, block_len, fd: mapped.fd.clone() })
+    }
+
+    /// Where a block begins in its segment.
+    pub(crate) fn offset_of(&self, name: BlockName) -> Option<u64> {
+        Some(u64::from(name.index) * self.lock().ledger.block_len(name.segment)?)
+    }
+
+    /// The blocks that these ranges lie in, each once.
+    pub(crate) fn names_of(&self, located: impl Iterator<Item = Located>) -> Vec<BlockName> {
+        let state = self.lock();
+        let name = |at: Located| {
+            let index = at.offset / state.ledger.block_len(at.segment)?;
+            let index = u32::try_from(index).ok()?;
+            Some(BlockName { segment: at.segment, index, generation: at.generation })
+        };
+        let mut names: Vec<BlockName> = located.filter_map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Segments that workers should detach; each is named once.
+    pub(crate) fn take_retired(&self) -> Vec<u32> {
+        std::mem::take(&mut self.lock().retired)
+    }
+
+    /// Takes back all that a dead worker held. What it sent stays readable; the pages of the rest of
+    /// its arena are returned.
+    pub(crate) fn forget_worker(&self, slot: u32, generation: u32) {
+        let arena = ArenaKind::Outbound { slot, generation };
+        let mut state = self.lock();
+        state.ledger.forget_worker(slot, generation);
+        state.drop_empty(false);
+        for segment in state.ledger.segments_in(arena) {
+            let Some(mapped) = state.segments.get(&segment) else { continue };
+            for (offset, len) in state.ledger.free_ranges(segment) {
+                let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                // Not a loss but of memory: the segment goes as a whole with its last buffer.
+                let _refused = fallocate(&*mapped.fd, punch, offset, len);
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        let state = self.lock();
+        MemoryStats {
+            blocks_live: state.ledger.live_blocks(),
+            segments_live: u64::try_from(state.segments.len()).unwrap_or(u64::MAX),
+            segment_bytes: state.bytes,
+        }
+    }
+
+    /// A block with one parent reference, and whether it was never used before.
+    fn take(&self, arena: ArenaKind, len: usize) -> Result<(BlockName, bool)> {
+        let wanted = u64::try_from(len).unwrap_or(u64::MAX);
+        let too_much = Error::OutOfMemory { wanted, limit: self.limit };
+        let Some(block_len) = class::block_len(wanted) else { return Err(too_much) };
+        if let Some(name) = self.lock().ledger.take(arena, block_len) {
+            return Ok((name, false));
+        }
+        let count = {
+            let mut state = self.lock();
+            let count =
+                class::blocks_in_segment(block_len, state.ledger.segments_of(arena, block_len));
+            state.reserve(block_len, count, self.limit).ok_or(too_much)?
+        };
+        // Without the lock: a large segment takes the kernel a while.
+        let segment_len = block_len * u64::from(count);
+        let made = make_segment(arena, segment_len);
+        let mut state = self.lock();
+        let mapped = made.inspect_err(|_| state.bytes -= segment_len)?;
+        let segment = state.ledger.add_segment(arena, block_len, count);
+        state.segments.insert(segment, mapped);
+        let name = state.ledger.take(arena, block_len).expect("a new segment has free blocks");
+        Ok((name, name.segment == segment))
+    }
+
+    /// The owner that holds the parent reference which the caller has taken.
+    fn own(self: &Arc<Self>, name: BlockName) -> Result<BlockOwner> {
+        let state = self.lock();
+        let mapped = state.segments.get(&name.segment).ok_or(rustix::io::Errno::STALE);
+        let mapped = mapped.map_err(std::io::Error::from)?;
+        let arena = state.ledger.arena_of(name.segment).unwrap_or(ArenaKind::Inbound);
+        let block_len = state.ledger.block_len(name.segment).unwrap_or(0);
+        Ok(BlockOwner {
+            memory: self.clone(),
+            map: mapped.map.clone(),
+            name,
+            arena,
+            block_len,
+            memo: Memo::default(),
+            epoch: epoch::current(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in this module panics between two related changes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Books a segment of `count` blocks, or of one where that is too much for the limit.
+    fn reserve(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
+        self.book(block_len, count, limit).or_else(|| {
+            self.drop_empty(true);
+            self.book(block_len, count, limit).or_else(|| self.book(block_len, 1, limit))
+        })
+    }
+
+    fn book(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
+        let bytes = self.bytes.checked_add(block_len.checked_mul(u64::from(count))?)?;
+        self.bytes = Some(bytes).filter(|&bytes| bytes <= limit)?;
+        Some(count)
+    }
+
+    /// Gives up the segments that nobody uses.
+    fn drop_empty(&mut self, inbound_too: bool) {
+        for segment in self.ledger.remove_empty(inbound_too) {
+            if let Some(mapped) = self.segments.remove(&segment) {
+                self.bytes -= u64::try_from(mapped.map.len()).unwrap_or(0);
+                self.retired.push(segment);
+            }
+        }
+    }
+}
+
+impl Store for Arc<Memory> {
+    fn locate(&self, buffer: &Buffer<u8>) -> Option<Located> {
+        let owner = buffer.owner()?.as_any().downcast_ref::<BlockOwner>()?;
+        let ours = Arc::ptr_eq(self, &owner.memory) && owner.arena == ArenaKind::Inbound;
+        ours.then(|| owner.locate(buffer.as_ptr()))
+    }
+
+    fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>> {
+        self.alloc_inbound(len, zeroed)
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Memory").field("limit", &self.limit).field("stats", &self.stats()).finish()
+    }
+}
+
+/// Holds one parent reference of a block, and its map.
+struct BlockOwner {
+    memory: Arc<Memory>,
+    map: Arc<Map>,
+    name: BlockName,
+    arena: ArenaKind,
+    block_len: u64,
+    memo: Memo,
+    epoch: u64,
+}
+
+impl BlockOwner {
+    fn offset(&self) -> u64 {
+        u64::from(self.name.index) * self.block_len
+    }
+
+    /// The block's first byte and length in this process.
+    fn range(&self) -> (std::ptr::NonNull<u8>, usize) {
+        let offset = usize::try_from(self.offset()).expect("a mapped offset fits an address");
+        let len = usize::try_from(self.block_len).expect("a mapped length fits an address");
+        // SAFETY: the ledger has the block within its segment, whose map is as long.
+        (unsafe { self.map.ptr().add(offset) }, len)
+    }
+
+    fn locate(&self, ptr: *const u8) -> Located {
+        let within = ptr.addr() - self.map.ptr().addr().get();
+        Located {
+            segment: self.name.segment,
+            offset: u64::try_from(within).expect("an address fits 64 bits"),
+            generation: self.name.generation,
+        }
+    }
+}
+
+impl Owner for BlockOwner {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn place(&self) -> Place {
+        Place::Shared
+    }
+
+    fn may_be_exclusive(&self) -> bool {
+        let writable = self.map.is_writable() && self.epoch == epoch::current();
+        writable && self.memory.lock().ledger.is_exclusive(self.name)
+    }
+
+    fn memo(&self) -> &Memo {
+        &self.memo
+    }
+}
+
+impl Drop for BlockOwner {
+    fn drop(&mut self) {
+        // A forked child has no part in the ledger, and its lock may be held for ever there.
+        if self.epoch != epoch::current() {
+            return;
+        }
+        let mut state = self.memory.lock();
+        state.ledger.drop_parent(self.name);
+        if state.ledger.is_orphaned(self.arena) {
+            // The last buffer of a dead worker's segment takes the segment with it.
+            state.drop_empty(false);
+        }
+    }
+}
+
+fn make_segment(arena: ArenaKind, len: u64) -> Result<Mapped> {
+    let in_process = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM);
+    let in_process = in_process.map_err(std::io::Error::from)?;
+    let fd = memory::create("pannier", len)?;
+    let map = match arena {
+        ArenaKind::Inbound => {
+            let map = Map::writable(&fd, in_process)?;
+            memory::seal_future_writes(&fd)?;
+            map
+        }
+        ArenaKind::Outbound { .. } => {
+            memory::seal_seals(&fd)?;
+            Map::readable(&fd, in_process)?
+        }
+    };
+    Ok(Mapped { fd: Arc::new(fd), map: Arc::new(map) })
+}
+
+fn next_id() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
