@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use super::class;
 
 /// The name of a block, with the generation under which it was given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) struct BlockName {
     pub(crate) segment: u32,
     pub(crate) index: u32,

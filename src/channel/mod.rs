@@ -1,0 +1,20 @@
+//! What the two sides of a worker's connection say to each other, and how.
+//!
+//! One packet socket a worker, and a status page that only the worker writes.
+//! Promises: nothing in the parent waits for a send; a frame too long for a packet travels in a
+//! block; a message is whole or absent; what a dead worker was doing can be read from its page.
+//! Does not know: processes, functions, what a task is.
+
+mod control;
+mod message;
+mod sink;
+mod status;
+
+pub use self::status::Phase;
+
+pub(crate) use self::control::{Control, Outbox, Parcel, SendState};
+pub(crate) use self::message::{
+    ENTRY_MODULE_LEN, EntryName, Frame, FramePlace, TaskHead, ToParent, ToWorker, INLINE_FRAME_MAX,
+};
+pub(crate) use self::sink::{SegmentCheck, StoreSink};
+pub(crate) use self::status::{Progress, StatusReader, StatusWriter};
