@@ -2,6 +2,7 @@
 
 mod buffer;
 mod error;
+mod frame;
 #[cfg(feature = "shm")]
 mod shm;
 #[cfg(feature = "shm")]
@@ -11,3 +12,4 @@ pub use bytemuck::{self, Pod};
 
 pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
 pub use crate::error::{Error, Result};
+pub use crate::frame::{DescriptorFault, FrameError, LimitKind, Limits, MetaFault, SegmentFault};
