@@ -1,0 +1,125 @@
+//! Buffers on their way to the other process: where they lie already, or copied there once.
+//!
+//! Promises: a buffer in shared memory is named and not copied; a heap buffer is copied once while
+//! it lives, however often it is sent; every copy is counted.
+//! Does not know: which side it is on.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use crate::buffer::Buffer;
+use crate::codec::{CodecError, Copies, Payload, Placed, Sink};
+use crate::frame::{Descriptor, Kind, SegmentFault, Segments};
+use crate::shm::{Fault, Located, Store};
+
+/// Places payloads in a store.
+pub(crate) struct StoreSink<'s, S> {
+    store: &'s S,
+    copies: Copies,
+}
+
+/// A copy that an owner remembers: of its bytes from this address on.
+struct Remembered {
+    store: u64,
+    start: usize,
+    copy: Buffer<u8>,
+}
+
+impl<'s, S: Store> StoreSink<'s, S> {
+    pub(crate) fn new(store: &'s S) -> Self {
+        StoreSink { store, copies: Copies::default() }
+    }
+
+    /// What had to be copied so far.
+    pub(crate) fn copies(&self) -> Copies {
+        self.copies
+    }
+
+    fn place_owned(&mut self, buffer: Buffer<u8>) -> Result<(Buffer<u8>, Located), CodecError> {
+        if let Some(located) = self.store.locate(&buffer) {
+            return Ok((buffer, located));
+        }
+        if let Some(found) = self.remembered(&buffer) {
+            return Ok(found);
+        }
+        let (copy, located) = self.copy(&buffer)?;
+        if let Some(owner) = buffer.owner() {
+            let start = buffer.as_ptr().addr();
+            let remembered = Remembered { store: self.store.id(), start, copy: copy.clone() };
+            owner.memo().remember(Arc::new(remembered));
+        }
+        Ok((copy, located))
+    }
+
+    /// The part of an earlier copy that contains these bytes.
+    fn remembered(&self, buffer: &Buffer<u8>) -> Option<(Buffer<u8>, Located)> {
+        let start = buffer.as_ptr().addr();
+        let within = |old: &Remembered| {
+            let at = start.checked_sub(old.start)?;
+            let end = at.checked_add(buffer.len())?;
+            (old.store == self.store.id() && end <= old.copy.len()).then_some(at..end)
+        };
+        let old = buffer.owner()?.memo().find::<Remembered>(|old| within(old).is_some())?;
+        let part = old.copy.slice(within(&old)?);
+        let located = self.store.locate(&part)?;
+        Some((part, located))
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Result<(Buffer<u8>, Located), CodecError> {
+        let mut block = self
+            .store
+            .alloc(bytes.len(), false)
+            .map_err(|error| CodecError::Buffer(Box::new(error)))?;
+        block.copy_from_slice(bytes);
+        self.copies.count += 1;
+        self.copies.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let copy = block.freeze();
+        let located = self.store.locate(&copy).expect("a store knows what it has just allocated");
+        Ok((copy, located))
+    }
+}
+
+impl<S: Store> Sink for StoreSink<'_, S> {
+    fn place(&mut self, payload: Payload<'_>) -> Result<Option<Placed>, CodecError> {
+        let (buffer, located, kind) = match payload {
+            Payload::Owned { buffer, kind, align: _ } => {
+                let (buffer, located) = self.place_owned(buffer)?;
+                (buffer, located, kind)
+            }
+            Payload::Lent(bytes) => {
+                let (buffer, located) = self.copy(bytes)?;
+                (buffer, located, Kind::OPAQUE)
+            }
+        };
+        let len = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        let Located { segment, offset, generation } = located;
+        let align = alignment(offset);
+        let descriptor = Descriptor::segment(segment, offset, len, generation, kind, align);
+        Ok(Some(Placed { descriptor, buffer }))
+    }
+}
+
+/// The alignment that can be promised of this offset in a segment, as a power of two.
+fn alignment(offset: u64) -> u8 {
+    const LARGEST: u32 = 12;
+    u8::try_from(offset.trailing_zeros().min(LARGEST)).unwrap_or(0)
+}
+
+/// Checks the segment references of a frame with whoever knows the segments.
+pub(crate) struct SegmentCheck<F>(pub(crate) F);
+
+impl<F: Fn((u32, u64, u64), u32) -> Result<(), Fault>> Segments for SegmentCheck<F> {
+    fn check(
+        &self,
+        segment: u32,
+        offset: u64,
+        len: u64,
+        generation: u32,
+    ) -> Result<(), SegmentFault> {
+        (self.0)((segment, offset, len), generation).map_err(|fault| match fault {
+            Fault::Unknown => SegmentFault::Unknown,
+            Fault::Stale => SegmentFault::Stale,
+            Fault::Bounds => SegmentFault::Bounds,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! The start of a worker: [`enter`] returns in every other process.
+//!
+//! Promises: a process that was started as a worker never goes on as the program; when it cannot
+//! become a worker it exits with a code that says why.
+//! Does not know: what a worker does; it is given a [`Duty`].
+#![expect(unsafe_code, reason = "removes the marker from the environment")]
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::handshake::{Hello, Nonce, Welcome};
+use super::start::MARKER;
+use crate::sys::socket::{Received, Socket, Wait};
+use crate::sys::{host, signal};
+
+/// What a worker has when it is ready.
+#[derive(Debug)]
+pub(crate) struct Duty {
+    pub(crate) socket: Socket,
+    pub(crate) status_page: OwnedFd,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Whether [`enter`] has run in this process, so that a worker started from it will find its way.
+pub(crate) fn is_initialised() -> bool {
+    INITIALISED.load(Ordering::Relaxed)
+}
+
+/// In a worker: takes up its duty with `serve`, which never returns. Else: notes that it has run.
+pub(crate) fn enter(serve: fn(Duty) -> !) {
+    if INITIALISED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let Some(nonce) = take_marker() else { return };
+    // Standard error is a pipe to the parent still; the exit code says what a text would.
+    match prepare(nonce) {
+        Some(duty) => serve(duty),
+        None => std::process::exit(CANNOT_START),
+    }
+}
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// The exit code of a process that was started as a worker and is not fit to be one.
+const CANNOT_START: i32 = 113;
+
+/// How long the parent's first words may take; it has sent them before the worker runs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The handshake's number, if this process was started as a worker.
+fn take_marker() -> Option<Nonce> {
+    std::env::var_os(MARKER)?;
+    if thread_count() != Some(1) {
+        // `init` came too late: the program has threads, which may read the environment now.
+        std::process::exit(CANNOT_START);
+    }
+    // SAFETY: this process has one thread (checked above), and this one starts none meanwhile.
+    let marker = unsafe { host::take_env(MARKER) };
+    marker?.to_str()?.parse().ok().or_else(|| std::process::exit(CANNOT_START))
+}
+
+fn thread_count() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+/// Makes this process a worker: its socket, its signals, its parent.
+fn prepare(nonce: Nonce) -> Option<Duty> {
+    let socket = Socket::from_fd(host::take_stdin().ok()?).ok()?;
+    signal::reset();
+    host::lead_group().ok()?;
+    signal::end_with_parent().ok()?;
+    let (hello, fds) = hear(&socket)?;
+    let [parent, stderr, status_page] = <[OwnedFd; 3]>::try_from(fds).ok()?;
+    end_when_dead(parent)?;
+    answer(&socket, &hello.answer(nonce)?)?;
+    host::replace_stderr(&stderr).ok()?;
+    Some(Duty { socket, status_page, slot: hello.slot, generation: hello.generation })
+}
+
+fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
+    use std::os::fd::AsFd;
+    host::wait_readable(socket.as_fd(), PATIENCE).ok()?.then_some(())?;
+    let mut space = [0; 512];
+    match socket.recv(&mut space, Wait::No).ok()? {
+        Received::Packet(len, fds) => Some((rmp_serde::from_slice(&space[..len]).ok()?, fds)),
+        Received::Empty | Received::Closed => None,
+    }
+}
+
+fn answer(socket: &Socket, welcome: &Welcome) -> Option<()> {
+    let packet = rmp_serde::to_vec(welcome).ok()?;
+    socket.send(&[&packet], &[], Wait::Yes).ok()
+}
+
+/// Starts the thread that ends this worker with its parent, whatever the task is doing.
+///
+/// The signal that the kernel sends at the parent's death does the same; a task may block or
+/// replace that one.
+fn end_when_dead(parent: OwnedFd) -> Option<()> {
+    use std::os::fd::AsFd;
+    let watch = move || {
+        // An error cannot be waited out: without its parent in sight a worker does not go on.
+        let _dead_or_blind = host::wait_for_death(parent.as_fd());
+        host::kill_own_group();
+    };
+    let thread = std::thread::Builder::new().name("pannier-watch".into()).stack_size(64 << 10);
+    thread.spawn(watch).ok().map(|_never_joined| ())
+}

@@ -1,0 +1,78 @@
+//! The first words of a connection.
+//!
+//! The parent says [`Hello`] with the descriptors that a worker needs, the worker answers
+//! [`Welcome`]. Both name the protocol, a number that only this parent knows, and the program.
+//! Promises: neither side goes on with a stranger, another version or another program.
+//! Does not know: how long to wait.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::module::{self, BuildId};
+
+/// A number that tells one start of one worker from everything else.
+pub(crate) type Nonce = u64;
+
+const MAGIC: u32 = 0x524E_50C1;
+const VERSION: u32 = 1;
+
+/// From the parent, with three descriptors: the parent's pidfd, its standard error, the status page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    magic: u32,
+    version: u32,
+    nonce: Nonce,
+    program: Option<BuildId>,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// From the worker, when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    magic: u32,
+    version: u32,
+    nonce: Nonce,
+    program: Option<BuildId>,
+}
+
+impl Hello {
+    pub(crate) fn new(nonce: Nonce, slot: u32, generation: u32) -> Self {
+        let program = module::program_build_id();
+        Hello { magic: MAGIC, version: VERSION, nonce, program, slot, generation }
+    }
+
+    /// The answer of a worker that was told this number in its environment.
+    pub(crate) fn answer(&self, nonce: Nonce) -> Option<Welcome> {
+        let program = module::program_build_id();
+        let welcome = Welcome { magic: MAGIC, version: VERSION, nonce, program };
+        fits(self, &welcome).then_some(welcome)
+    }
+}
+
+/// Whether question and answer are of one protocol, one start and one program.
+pub(crate) fn fits(hello: &Hello, welcome: &Welcome) -> bool {
+    let Hello { magic, version, nonce, program, .. } = *hello;
+    (MAGIC, VERSION) == (magic, version)
+        && *welcome == Welcome { magic, version, nonce, program }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_of_the_same_program_fits() {
+        let hello = Hello::new(9, 0, 1);
+        assert!(fits(&hello, &hello.answer(9).unwrap()));
+    }
+
+    #[test]
+    fn another_number_version_or_program_does_not_fit() {
+        let hello = Hello::new(9, 0, 1);
+        assert_eq!(hello.answer(8), None);
+        assert_eq!(Hello { version: VERSION + 1, ..hello }.answer(9), None);
+        assert_eq!(Hello { magic: 0, ..hello }.answer(9), None);
+        assert_eq!(Hello { program: Some([7; 20]), ..hello }.answer(9), None);
+    }
+}

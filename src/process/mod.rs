@@ -1,0 +1,17 @@
+//! How a worker is born, recognised, and told from a program that was merely started again.
+//!
+//! A worker is this program, executed again with its end of a socket as standard input and a marker
+//! in the environment; [`enter`] finds both.
+//! Promises: a worker that does not prove that it is the same program is not used; a worker ends
+//! with its parent; what a worker inherited from the parent is undone.
+//! Does not know: what a worker does once it is ready.
+
+mod enter;
+mod handshake;
+mod premain;
+mod start;
+
+pub(crate) use self::enter::{Duty, enter, is_initialised};
+pub(crate) use self::handshake::{Hello, Nonce, Welcome, fits};
+pub(crate) use self::premain::premain;
+pub(crate) use self::start::{Program, Started, depth, start};
