@@ -12,6 +12,7 @@
 //! | `machine` | [`Scheduler`]: the rules                                            |
 //! | `task`    | the table of unresolved tasks and their queue                       |
 //! | `slot`    | the places of workers, their states, and who has credit left        |
+//! | `tests`   | the rules by example                                                |
 //! | `sim`     | random histories against an independent oracle, and planted bugs    |
 
 #![forbid(unsafe_code)]
@@ -27,6 +28,8 @@ mod machine;
 mod sim;
 mod slot;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use event::{
     Action, Backoff, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
