@@ -1,0 +1,3 @@
+//! The pool: worker processes that may die, and the tasks that survive them.
+
+mod scheduler;

@@ -1,0 +1,588 @@
+//! The rules of the pool.
+//!
+//! It promises what the module's head says. It does not know what a payload is, how a worker is
+//! started or killed, or what time it is.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use super::event::{
+    Action, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
+};
+use super::slot::{Fate, Order, Sent, Slot, Slots, State, Why};
+use super::task::{Place, TaskId, TaskSpec, Tasks};
+
+/// Which worker runs which task, and what becomes of tasks and workers when something dies.
+///
+/// A `Scheduler` does nothing itself: it is told what happened and asked what to do. Its methods are
+/// of four kinds:
+///
+/// - A. getters, taking `&self`;
+/// - B. handlers of what happened in the world: [`handle_event`](Self::handle_event),
+///   [`handle_timeout`](Self::handle_timeout) and [`complete`](Self::complete), which is an event
+///   with an answer;
+/// - C. commands of the pool's user: [`submit`](Self::submit), [`cancel`](Self::cancel),
+///   [`kill`](Self::kill), [`shutdown`](Self::shutdown);
+/// - D. what to do next: [`poll_action`](Self::poll_action) and [`poll_timeout`](Self::poll_timeout).
+///
+/// After any call of B or C, or several, call [`poll_action`](Self::poll_action) until it returns
+/// `None` and perform what it gives; then ask [`poll_timeout`](Self::poll_timeout) when to call
+/// [`handle_timeout`](Self::handle_timeout) unless something happens before. An action is made up
+/// when it is polled, so it is never out of date: a task withdrawn between two polls is not sent.
+///
+/// `now` is the time since the pool was made. It decides only when a slot has backed off long enough.
+///
+/// What was completed must be told before the death of the worker that completed it; then a result
+/// beats a kill that came too late. Events of former generations, of unknown tasks and of workers
+/// that are going anyway may come at any time and change nothing.
+///
+/// # Panics
+///
+/// Any method panics if an invariant of this module is broken, and on a slot that does not exist.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    config: Config,
+    phase: Phase,
+    tasks: Tasks,
+    slots: Slots,
+    /// What has been decided about tasks and not been told.
+    outbox: VecDeque<Action>,
+    /// Failed starts in a row, across the pool.
+    start_failures: u32,
+    /// Fruitless deaths in a row, across the pool.
+    fruitless_deaths: u32,
+    #[cfg(test)]
+    plant: Option<super::sim::Plant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// No new tasks; the unresolved ones are finished.
+    Draining,
+    /// Nothing is left to do; workers are on their way out.
+    Closing,
+    /// Workers cannot be kept alive. As `Closing`, for another reason.
+    Broken,
+}
+
+/// What the death of a worker did to its tasks.
+#[derive(Default)]
+struct Toll {
+    /// A task was charged with it.
+    blamed: bool,
+    /// A task must run again although it is not to blame.
+    spoilt: bool,
+}
+
+// Getters.
+impl Scheduler {
+    /// Tasks that wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.tasks.queued()
+    }
+
+    /// Tasks that a worker runs or has next to it, and that are not resolved.
+    pub(crate) fn sent(&self) -> usize {
+        self.tasks.sent()
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.phase == Phase::Broken
+    }
+
+    /// Whether everything is over: no task, no worker, nothing to do.
+    pub(crate) fn is_closed(&self) -> bool {
+        let over = matches!(self.phase, Phase::Closing | Phase::Broken);
+        over && self.slots.occupied() == 0 && self.outbox.is_empty()
+    }
+}
+
+// Commands.
+impl Scheduler {
+    /// A pool whose workers are all about to be started.
+    pub(crate) fn new(config: Config) -> Self {
+        assert!(config.workers >= 1, "a pool has a worker");
+        Self {
+            config,
+            phase: Phase::Running,
+            tasks: Tasks::new(),
+            slots: Slots::new(config.workers),
+            outbox: VecDeque::new(),
+            start_failures: 0,
+            fruitless_deaths: 0,
+            #[cfg(test)]
+            plant: None,
+        }
+    }
+
+    /// Puts a task at the end of the queue.
+    pub(crate) fn submit(&mut self, spec: TaskSpec) -> Result<TaskId, Refused> {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Draining | Phase::Closing => return Err(Refused::ShutDown),
+            Phase::Broken => return Err(Refused::Broken),
+        }
+        let id = self.tasks.submit(spec);
+        self.settle();
+        Ok(id)
+    }
+
+    /// Withdraws a task, if it is queued. Once it is sent, and for an unknown one, the answer is `false`.
+    pub(crate) fn cancel(&mut self, task: TaskId) -> bool {
+        match self.tasks.place(task) {
+            None | Some(Place::Sent { .. }) => false,
+            Some(Place::Queued { .. }) => {
+                self.resolve(task, Resolution::Cancelled);
+                self.settle();
+                true
+            }
+        }
+    }
+
+    /// Ends a task wherever it is, with its worker if need be. No other task is charged for that.
+    ///
+    /// A queued task is resolved at once, and so is one that was sent but is not the first of its
+    /// worker, which then dies when it comes to it. The first one is resolved when its worker is
+    /// dead, or by its completion if that is told before.
+    pub(crate) fn kill(&mut self, task: TaskId) {
+        match self.tasks.place(task) {
+            None => return,
+            Some(Place::Queued { .. }) => self.resolve(task, Resolution::Killed),
+            Some(Place::Sent { slot }) => self.kill_sent(task, slot),
+        }
+        self.settle();
+    }
+
+    /// Ends the pool; a more severe call than the one before escalates.
+    pub(crate) fn shutdown(&mut self, how: Shutdown) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Draining;
+        }
+        match how {
+            Shutdown::Graceful => {}
+            Shutdown::Cancel => self.resolve_queued(Resolution::Cancelled),
+            Shutdown::Kill => {
+                self.resolve_queued(Resolution::Cancelled);
+                self.resolve_sent(Resolution::Killed);
+                for slot in 0..self.slots.len() {
+                    self.slots.update(slot, |slot| slot.condemn(Why::Ordered));
+                }
+            }
+        }
+        self.settle();
+    }
+}
+
+// What happened.
+impl Scheduler {
+    /// A worker gave the results of a task. Says whether they count.
+    pub(crate) fn complete(&mut self, worker: WorkerId, task: TaskId) -> Delivery {
+        if !self.slots.is_live(worker) {
+            return Delivery::Discard;
+        }
+        let head = self.slots.get(worker.slot).sent.front().copied();
+        let Some(sent) = head.filter(|sent| sent.task == task) else {
+            self.slots.update(worker.slot, |slot| slot.condemn(Why::Suspected));
+            self.check();
+            return Delivery::Violation;
+        };
+        self.fruitless_deaths = 0;
+        self.slots.update(worker.slot, |slot| {
+            slot.unproven = 0;
+            slot.sent.pop_front();
+            slot.condemn_if_zombie_leads();
+        });
+        let delivery = match sent.fate {
+            Fate::Zombie => Delivery::Discard,
+            Fate::Live | Fate::Doomed => {
+                let _spec = self.tasks.resolve(task);
+                #[cfg(test)]
+                self.plant_double_result(sent, _spec);
+                Delivery::Deliver
+            }
+        };
+        self.settle();
+        delivery
+    }
+
+    /// Something happened to a worker.
+    pub(crate) fn handle_event(&mut self, event: Event, now: Duration) {
+        let worker = event.worker();
+        if !self.slots.is_live(worker) {
+            return;
+        }
+        match event {
+            Event::WorkerReady { .. } => self.greet(worker.slot),
+            Event::WorkerSuspect { .. } => self.suspect(worker.slot),
+            Event::WorkerDied { blame, .. } => self.bury(worker, blame, now),
+            Event::StartFailed { .. } => self.bury(worker, None, now),
+        }
+        self.settle();
+    }
+
+    /// Time has passed. Harmless when called too early or too often.
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        let wanted = self.wants_workers();
+        #[cfg(test)]
+        let wanted = wanted && self.plant != Some(super::sim::Plant::TimeoutLost);
+        while let Some(slot) = self.slots.first_due(now) {
+            self.slots.update(slot, |slot| {
+                slot.state = if wanted { State::Starting(Order::Owed) } else { State::Vacant };
+            });
+        }
+        self.settle();
+    }
+}
+
+// What to do.
+impl Scheduler {
+    /// The next thing to do; `None` until something else happens.
+    ///
+    /// Verdicts on tasks come first, then orders to start and to end workers, then work.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        let action =
+            self.outbox.pop_front().or_else(|| self.slots.next_order()).or_else(|| self.dispatch());
+        self.check();
+        action
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.slots.next_timeout()
+    }
+
+    /// Checks what must hold between any two calls; linear in the number of workers.
+    fn assert_invariants(&self) {
+        self.tasks.assert_conserved();
+        self.slots.assert_indexed();
+        let mut sent = 0;
+        for (at, slot) in self.slots.iter() {
+            let fated = |fate| slot.sent.iter().filter(move |sent| sent.fate == fate);
+            for Sent { task, .. } in fated(Fate::Live).chain(fated(Fate::Doomed)) {
+                let place = self.tasks.place(*task);
+                assert_eq!(place, Some(Place::Sent { slot: at }), "a task is in exactly one place");
+                sent += 1;
+            }
+            for Sent { task, .. } in fated(Fate::Zombie) {
+                assert_eq!(self.tasks.place(*task), None, "a zombie has been resolved");
+            }
+            let leads = slot.sent.front().map_or(Fate::Live, |sent| sent.fate);
+            let dying = matches!(slot.state, State::Dying(..));
+            assert!(leads == Fate::Live || dying, "a worker does not run what was killed");
+        }
+        assert_eq!(sent, self.tasks.sent(), "a sent task is in one worker's list");
+        let idle_pool = self.slots.occupied() == 0;
+        assert!(!idle_pool || self.tasks.is_empty(), "while there are tasks a worker is coming");
+    }
+}
+
+// Verdicts.
+impl Scheduler {
+    fn resolve(&mut self, task: TaskId, resolution: Resolution) {
+        let spec = self.tasks.resolve(task);
+        self.outbox.push_back(Action::Resolve { task, spec, resolution });
+    }
+
+    fn resolve_queued(&mut self, resolution: Resolution) {
+        while let Some(task) = self.tasks.first_queued() {
+            self.resolve(task, resolution);
+        }
+    }
+
+    /// Resolves what workers have, and leaves them with zombies.
+    fn resolve_sent(&mut self, resolution: Resolution) {
+        for at in 0..self.slots.len() {
+            for index in 0..self.slots.get(at).sent.len() {
+                let Sent { task, fate } = self.slots.get(at).sent[index];
+                if fate != Fate::Zombie {
+                    self.resolve(task, resolution);
+                    self.slots.update(at, |slot| slot.sent[index].fate = Fate::Zombie);
+                }
+            }
+            self.slots.update(at, Slot::condemn_if_zombie_leads);
+        }
+    }
+
+    fn kill_sent(&mut self, task: TaskId, at: usize) {
+        let position = self.slots.get(at).sent.iter().position(|sent| sent.task == task);
+        let index = position.expect("a sent task is in its worker's list");
+        if index > 0 {
+            self.resolve(task, Resolution::Killed);
+        }
+        self.slots.update(at, |slot| {
+            slot.sent[index].fate = if index == 0 { Fate::Doomed } else { Fate::Zombie };
+            if index == 0 {
+                slot.condemn(Why::Ordered);
+            }
+        });
+    }
+
+    /// Decides about what a dead worker had been sent. From the last to the first, since each goes
+    /// before all others of the queue.
+    fn disband(&mut self, worker: WorkerId, sent: &VecDeque<Sent>, blame: Option<Blame>) -> Toll {
+        let mut toll = Toll::default();
+        for (index, &Sent { task, fate }) in sent.iter().enumerate().rev() {
+            #[cfg(test)]
+            if self.plant == Some(super::sim::Plant::LostRequeue) && index == 1 {
+                continue;
+            }
+            let blamed = blame.filter(|blame| index == 0 && blame.task == task);
+            match (fate, blamed) {
+                (Fate::Zombie, _) => {}
+                (Fate::Doomed, _) => self.resolve(task, Resolution::Killed),
+                (Fate::Live, Some(blame)) => {
+                    self.charge(worker, blame);
+                    toll.blamed = true;
+                }
+                (Fate::Live, None) => {
+                    self.tasks.requeue(task);
+                    toll.spoilt = true;
+                }
+            }
+        }
+        toll
+    }
+
+    fn charge(&mut self, worker: WorkerId, blame: Blame) {
+        let charge = self.tasks.charge(blame.task, blame.item);
+        self.outbox.extend(charge.split.map(Action::Split));
+        if let Some((task, spec)) = charge.exhausted {
+            let resolution = Resolution::WorkerDied { worker, attempts: spec.attempts };
+            self.outbox.push_back(Action::Resolve { task, spec, resolution });
+        }
+    }
+}
+
+// Workers come and go.
+impl Scheduler {
+    fn greet(&mut self, at: usize) {
+        // A worker that was condemned or stopped in the meantime is not welcome any more.
+        if self.slots.get(at).state != State::Starting(Order::Given) {
+            return;
+        }
+        self.start_failures = 0;
+        self.slots.update(at, |slot| {
+            slot.state = State::Ready;
+            slot.start_failures = 0;
+            slot.unproven = slot.unproven.saturating_add(1);
+        });
+    }
+
+    fn suspect(&mut self, at: usize) {
+        // End of file is what the end of a stopping worker looks like: let it end in its own time.
+        if !matches!(self.slots.get(at).state, State::Stopping(_)) {
+            self.slots.update(at, |slot| slot.condemn(Why::Suspected));
+        }
+    }
+
+    /// A worker is gone: its tasks are judged, its slot is filled again.
+    fn bury(&mut self, worker: WorkerId, blame: Option<Blame>, now: Duration) {
+        let (state, sent) = self.slots.update(worker.slot, |slot| {
+            let state = mem::replace(&mut slot.state, State::Vacant);
+            (state, mem::take(&mut slot.sent))
+        });
+        let delay = match state {
+            State::Starting(_) | State::Dying(Why::NeverReady, _) => {
+                assert!(sent.is_empty(), "a worker gets nothing before it is ready");
+                self.count_start_failure(worker.slot)
+            }
+            State::Ready | State::Dying(Why::Suspected, _) => {
+                #[cfg(test)]
+                let blame = self.plant_blame(&sent, blame);
+                let toll = self.disband(worker, &sent, blame);
+                self.count_death(worker.slot, &toll)
+            }
+            State::Dying(Why::Ordered, _) | State::Stopping(_) => {
+                self.disband(worker, &sent, None);
+                // It was given no chance to prove itself.
+                self.slots.update(worker.slot, |slot| {
+                    slot.unproven = slot.unproven.saturating_sub(1);
+                });
+                Duration::ZERO
+            }
+            State::Vacant | State::BackingOff { .. } => {
+                unreachable!("only a live worker is buried")
+            }
+        };
+        if self.wants_workers() && self.is_hopeless() {
+            self.break_down();
+        }
+        self.refill(worker.slot, delay, now);
+    }
+
+    fn count_start_failure(&mut self, at: usize) -> Duration {
+        self.start_failures += 1;
+        let failures = self.slots.update(at, |slot| {
+            slot.start_failures = slot.start_failures.saturating_add(1);
+            slot.start_failures
+        });
+        self.config.backoff.delay(failures)
+    }
+
+    /// The delay is none for a worker that had done something, nor for the first that had not.
+    fn count_death(&mut self, at: usize, toll: &Toll) -> Duration {
+        if toll.blamed {
+            self.fruitless_deaths = 0;
+            self.slots.update(at, |slot| slot.unproven = 0);
+        }
+        let unproven = self.slots.get(at).unproven;
+        if unproven > 0 && toll.spoilt {
+            self.fruitless_deaths += 1;
+        }
+        self.config.backoff.delay(unproven.saturating_sub(1))
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.start_failures >= self.config.max_start_failures
+            || self.fruitless_deaths >= self.config.max_fruitless_deaths
+    }
+
+    fn break_down(&mut self) {
+        self.phase = Phase::Broken;
+        self.resolve_queued(Resolution::Broken);
+        self.resolve_sent(Resolution::Broken);
+        self.dismiss_workers();
+    }
+
+    fn refill(&mut self, at: usize, delay: Duration, now: Duration) {
+        if !self.wants_workers() {
+            return;
+        }
+        self.slots.update(at, |slot| {
+            slot.state = if delay.is_zero() {
+                State::Starting(Order::Owed)
+            } else {
+                State::BackingOff { until: now.saturating_add(delay) }
+            };
+        });
+    }
+
+    /// While the pool drains, a dead worker is replaced only for work that waits: what other workers
+    /// have either completes there or comes back to the queue with their slot to be filled.
+    fn wants_workers(&self) -> bool {
+        match self.phase {
+            Phase::Running => true,
+            Phase::Draining => self.tasks.queued() > 0,
+            Phase::Closing | Phase::Broken => false,
+        }
+    }
+
+    fn dismiss_workers(&mut self) {
+        for at in 0..self.slots.len() {
+            self.slots.update(at, Slot::dismiss);
+        }
+    }
+}
+
+// Moving on.
+impl Scheduler {
+    /// The next task of the queue for the least loaded worker.
+    fn dispatch(&mut self) -> Option<Action> {
+        if self.tasks.queued() == 0 {
+            return None;
+        }
+        #[cfg(test)]
+        self.plant_send_to_condemned();
+        let at = self.slots.least_loaded()?;
+        let (task, spec, attempt) = self.tasks.take_next(at)?;
+        let generation = self.slots.update(at, |slot| {
+            slot.push(task);
+            slot.generation
+        });
+        Some(Action::Send { worker: WorkerId { slot: at, generation }, task, attempt, spec })
+    }
+
+    /// Ends every call that changes something.
+    fn settle(&mut self) {
+        if self.phase == Phase::Draining && self.tasks.is_empty() {
+            self.phase = Phase::Closing;
+            self.dismiss_workers();
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        self.tasks.assert_conserved();
+        if cfg!(debug_assertions) {
+            self.assert_invariants();
+        }
+    }
+}
+
+impl Slot {
+    /// Sees to it that no worker is here for long, and that it is sent nothing more.
+    fn condemn(&mut self, why: Why) {
+        self.state = match (self.state, why) {
+            (State::Vacant | State::BackingOff { .. } | State::Starting(Order::Owed), _) => {
+                State::Vacant
+            }
+            (State::Starting(Order::Given), Why::Suspected) => {
+                State::Dying(Why::NeverReady, Order::Owed)
+            }
+            (State::Starting(Order::Given) | State::Ready | State::Stopping(_), why) => {
+                State::Dying(why, Order::Owed)
+            }
+            // The first cause stands: what a worker did before we wanted it gone is its own doing.
+            (dying @ State::Dying(..), _) => dying,
+        };
+    }
+
+    fn condemn_if_zombie_leads(&mut self) {
+        if self.sent.front().is_some_and(|sent| sent.fate == Fate::Zombie) {
+            self.condemn(Why::Ordered);
+        }
+    }
+
+    /// The pool has no work any more.
+    fn dismiss(&mut self) {
+        self.state = match self.state {
+            State::Vacant | State::BackingOff { .. } | State::Starting(Order::Owed) => {
+                State::Vacant
+            }
+            State::Starting(Order::Given) | State::Ready => State::Stopping(Order::Owed),
+            going @ (State::Dying(..) | State::Stopping(_)) => going,
+        };
+    }
+}
+
+// Bugs to be found by the simulation.
+#[cfg(test)]
+impl Scheduler {
+    pub(super) fn set_plant(&mut self, plant: Option<super::sim::Plant>) {
+        self.plant = plant;
+        self.tasks.plant = plant;
+        self.slots.plant = plant;
+    }
+
+    pub(super) fn assert_queue(&self) {
+        self.tasks.assert_queue();
+    }
+
+    fn plant_double_result(&mut self, sent: Sent, spec: TaskSpec) {
+        let planted = self.plant == Some(super::sim::Plant::DoubleResult);
+        if planted && sent.fate == Fate::Doomed {
+            let resolution = Resolution::Killed;
+            self.outbox.push_back(Action::Resolve { task: sent.task, spec, resolution });
+        }
+    }
+
+    fn plant_send_to_condemned(&mut self) {
+        if self.plant != Some(super::sim::Plant::SentToCondemned) {
+            return;
+        }
+        let dying = |slot: &Slot| matches!(slot.state, State::Dying(..)) && slot.sent.len() < 2;
+        let condemned = self.slots.iter().find(|(_, slot)| dying(slot)).map(|(at, _)| at);
+        if let Some(at) = condemned {
+            self.slots.update(at, |slot| slot.push(TaskId(0)));
+        }
+    }
+
+    fn plant_blame(&self, sent: &VecDeque<Sent>, blame: Option<Blame>) -> Option<Blame> {
+        if self.plant != Some(super::sim::Plant::BystanderCharged) {
+            return blame;
+        }
+        blame.or(sent.front().map(|sent| Blame { task: sent.task, item: 0 }))
+    }
+}

@@ -1,0 +1,582 @@
+//! The rules in their naive form, told everything that the machine is told.
+//!
+//! It promises an opinion of its own on every answer and action. It shares the vocabulary with the
+//! machine and nothing else: tasks are looked for, not indexed, and items are counted one by one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::super::{
+    Action, Blame, Config, Delivery, Refused, Resolution, Shutdown, Split, TaskId, TaskSpec,
+    WorkerId,
+};
+use super::Coverage;
+
+/// What must not be missing from the histories.
+pub(super) const NOTEWORTHY: [&str; 20] = [
+    "attempts used up",
+    "back-off",
+    "broken by fruitless deaths",
+    "broken by start failures",
+    "cancelled",
+    "completed",
+    "completed although killed",
+    "death while idle",
+    "death without blame",
+    "killed behind another",
+    "killed in the queue",
+    "killed while first",
+    "retried",
+    "shutdown cancel",
+    "shutdown escalated",
+    "shutdown graceful",
+    "shutdown kill",
+    "split",
+    "stale",
+    "violation",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Chunk {
+    /// Not known between the split that made it and the action that names it.
+    task: Option<TaskId>,
+    spec: TaskSpec,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Live,
+    Doomed,
+    Zombie,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// No process that was reported.
+    Gone,
+    Coming,
+    Ready,
+    Condemned {
+        ordered: bool,
+        was_ready: bool,
+    },
+    Stopped,
+}
+
+struct Seat {
+    life: Life,
+    generation: u32,
+    sent: VecDeque<(Chunk, Fate)>,
+    /// Whether the machine still has to say that it kills or stops this worker.
+    order_owed: bool,
+    start_failures: u32,
+    unproven: u32,
+    not_before: Duration,
+}
+
+#[derive(Clone, Default)]
+struct Item {
+    charged: u32,
+    resolved: u32,
+}
+
+pub(super) struct Oracle {
+    config: Config,
+    items: Vec<Vec<Item>>,
+    queue: VecDeque<Chunk>,
+    seats: Vec<Seat>,
+    owed_resolutions: Vec<(TaskSpec, Resolution)>,
+    owed_splits: Vec<(TaskId, u32, [Option<TaskSpec>; 3])>,
+    shutdown: Option<Shutdown>,
+    broken: bool,
+    start_failures: u32,
+    fruitless_deaths: u32,
+    /// The supervisor's ledger: who holds which payload's memory, and how often.
+    holds: BTreeMap<(WorkerId, u64), u32>,
+    pub(super) coverage: Coverage,
+}
+
+// What the machine was told, and what it should have answered.
+impl Oracle {
+    pub(super) fn new(config: Config) -> Self {
+        let seat = || Seat {
+            life: Life::Gone,
+            generation: 0,
+            sent: VecDeque::new(),
+            order_owed: false,
+            start_failures: 0,
+            unproven: 0,
+            not_before: Duration::ZERO,
+        };
+        Self {
+            config,
+            items: Vec::new(),
+            queue: VecDeque::new(),
+            seats: (0..config.workers).map(|_| seat()).collect(),
+            owed_resolutions: Vec::new(),
+            owed_splits: Vec::new(),
+            shutdown: None,
+            broken: false,
+            start_failures: 0,
+            fruitless_deaths: 0,
+            holds: BTreeMap::new(),
+            coverage: Coverage::new(),
+        }
+    }
+
+    pub(super) fn submitted(&mut self, spec: TaskSpec, answer: Result<TaskId, Refused>) {
+        let refusal = match (self.broken, self.shutdown) {
+            (true, _) => Some(Refused::Broken),
+            (false, Some(_)) => Some(Refused::ShutDown),
+            (false, None) => None,
+        };
+        assert_eq!(answer.err(), refusal, "oracle: accepted or refused");
+        if let Ok(task) = answer {
+            assert_eq!(spec.payload as usize, self.items.len());
+            self.items.push(vec![Item::default(); spec.count as usize]);
+            self.queue.push_back(Chunk { task: Some(task), spec });
+        }
+    }
+
+    pub(super) fn cancelled(&mut self, task: TaskId, answer: bool) {
+        let queued = self.queue.iter().position(|chunk| chunk.task == Some(task));
+        assert_eq!(answer, queued.is_some(), "oracle: a queued task is cancelled, no other");
+        if let Some(at) = queued {
+            let chunk = self.queue.remove(at).unwrap();
+            self.owe(chunk.spec, Resolution::Cancelled);
+            self.note("cancelled");
+        }
+        self.wind_down();
+    }
+
+    pub(super) fn killed(&mut self, task: TaskId) {
+        if let Some(at) = self.queue.iter().position(|chunk| chunk.task == Some(task)) {
+            let chunk = self.queue.remove(at).unwrap();
+            self.owe(chunk.spec, Resolution::Killed);
+            self.note("killed in the queue");
+        }
+        for seat in 0..self.seats.len() {
+            let is_it =
+                |(chunk, fate): &(Chunk, Fate)| chunk.task == Some(task) && *fate != Fate::Zombie;
+            match self.seats[seat].sent.iter().position(is_it) {
+                None => {}
+                Some(0) => {
+                    self.seats[seat].sent[0].1 = Fate::Doomed;
+                    self.seats[seat].condemn(true);
+                    self.note("killed while first");
+                }
+                Some(at) => {
+                    let spec = self.seats[seat].sent[at].0.spec;
+                    self.seats[seat].sent[at].1 = Fate::Zombie;
+                    self.owe(spec, Resolution::Killed);
+                    self.note("killed behind another");
+                }
+            }
+        }
+        self.wind_down();
+    }
+
+    pub(super) fn shut_down(&mut self, how: Shutdown) {
+        self.note(match how {
+            Shutdown::Graceful => "shutdown graceful",
+            Shutdown::Cancel => "shutdown cancel",
+            Shutdown::Kill => "shutdown kill",
+        });
+        if self.shutdown.is_some_and(|before| before < how) {
+            self.note("shutdown escalated");
+        }
+        self.shutdown = self.shutdown.max(Some(how));
+        if how >= Shutdown::Cancel {
+            self.drop_queue(Resolution::Cancelled);
+        }
+        if how == Shutdown::Kill {
+            self.drop_sent(Resolution::Killed);
+            self.seats.iter_mut().for_each(|seat| seat.condemn(true));
+        }
+        self.wind_down();
+    }
+
+    pub(super) fn completed(&mut self, worker: WorkerId, task: TaskId, answer: Delivery) {
+        let Some(seat) = self.seat(worker) else {
+            assert_eq!(answer, Delivery::Discard, "oracle: a former worker completes nothing");
+            return self.note("stale");
+        };
+        let head = seat.sent.front().copied().filter(|(chunk, _)| chunk.task == Some(task));
+        let Some((chunk, fate)) = head else {
+            seat.condemn(false);
+            assert_eq!(answer, Delivery::Violation, "oracle: only the first task is completed");
+            return self.note("violation");
+        };
+        seat.sent.pop_front();
+        seat.unproven = 0;
+        if seat.sent.front().is_some_and(|&(_, fate)| fate == Fate::Zombie) {
+            seat.condemn(true);
+        }
+        self.fruitless_deaths = 0;
+        self.release(worker, chunk.spec.payload);
+        let expected = if fate == Fate::Zombie { Delivery::Discard } else { Delivery::Deliver };
+        assert_eq!(answer, expected, "oracle: results count unless the task is resolved");
+        if fate != Fate::Zombie {
+            self.count_resolved(chunk.spec);
+            self.note(match fate {
+                Fate::Doomed => "completed although killed",
+                _ => "completed",
+            });
+        }
+        self.wind_down();
+    }
+
+    pub(super) fn ready(&mut self, worker: WorkerId) {
+        let Some(seat) = self.seat(worker) else { return self.note("stale") };
+        if seat.life == Life::Coming {
+            seat.life = Life::Ready;
+            seat.start_failures = 0;
+            seat.unproven += 1;
+            self.start_failures = 0;
+        }
+    }
+
+    pub(super) fn suspected(&mut self, worker: WorkerId) {
+        let Some(seat) = self.seat(worker) else { return self.note("stale") };
+        if seat.life != Life::Stopped {
+            seat.condemn(false);
+        }
+    }
+
+    pub(super) fn died(&mut self, worker: WorkerId, blame: Option<Blame>, now: Duration) {
+        let Some(seat) = self.seat(worker) else { return self.note("stale") };
+        let life = std::mem::replace(&mut seat.life, Life::Gone);
+        let sent = std::mem::take(&mut seat.sent);
+        seat.order_owed = false;
+        let delay = match life {
+            Life::Gone => unreachable!(),
+            Life::Coming | Life::Condemned { ordered: false, was_ready: false } => {
+                seat.start_failures += 1;
+                let failures = seat.start_failures;
+                self.start_failures += 1;
+                self.note_break(self.start_failures, "broken by start failures");
+                self.delay(failures)
+            }
+            Life::Ready | Life::Condemned { ordered: false, was_ready: true } => {
+                self.unprovoked_death(worker, sent, blame)
+            }
+            Life::Condemned { ordered: true, .. } | Life::Stopped => {
+                seat.unproven = seat.unproven.saturating_sub(1);
+                self.give_back(worker, sent, None);
+                Duration::ZERO
+            }
+        };
+        if !delay.is_zero() {
+            self.note("back-off");
+        }
+        self.seats[worker.slot].not_before = now + delay;
+        self.break_if_hopeless();
+        self.wind_down();
+    }
+
+    /// The memory that a dead worker held is free again.
+    pub(super) fn reclaim(&mut self, worker: WorkerId) {
+        self.holds.retain(|&(holder, _), _| holder != worker);
+    }
+
+    fn unprovoked_death(
+        &mut self,
+        worker: WorkerId,
+        sent: VecDeque<(Chunk, Fate)>,
+        blame: Option<Blame>,
+    ) -> Duration {
+        self.note(if sent.is_empty() { "death while idle" } else { "death" });
+        let blame = blame.filter(|blame| {
+            sent.front()
+                .is_some_and(|&(chunk, fate)| chunk.task == Some(blame.task) && fate == Fate::Live)
+        });
+        let bystanders = sent.iter().filter(|(_, fate)| *fate == Fate::Live).count();
+        self.give_back(worker, sent, blame);
+        let seat = &mut self.seats[worker.slot];
+        if blame.is_some() {
+            seat.unproven = 0;
+            self.fruitless_deaths = 0;
+            return Duration::ZERO;
+        }
+        let unproven = seat.unproven;
+        if unproven > 0 && bystanders > 0 {
+            self.fruitless_deaths += 1;
+            self.note("death without blame");
+            if self.fruitless_deaths == self.config.max_fruitless_deaths {
+                self.note("broken by fruitless deaths");
+            }
+        }
+        self.delay(unproven.saturating_sub(1))
+    }
+
+    /// The tasks of a dead worker, in order, before all others of the queue.
+    fn give_back(&mut self, worker: WorkerId, sent: VecDeque<(Chunk, Fate)>, blame: Option<Blame>) {
+        let mut back = VecDeque::new();
+        for (index, (chunk, fate)) in sent.into_iter().enumerate() {
+            match (fate, blame.filter(|_| index == 0)) {
+                (Fate::Zombie, _) => {}
+                (Fate::Doomed, _) => self.owe(chunk.spec, Resolution::Killed),
+                (Fate::Live, None) => back.push_back(chunk),
+                (Fate::Live, Some(blame)) => back.extend(self.charge(worker, chunk, blame.item)),
+            }
+        }
+        back.append(&mut self.queue);
+        self.queue = back;
+    }
+
+    fn charge(&mut self, worker: WorkerId, chunk: Chunk, item: u32) -> Vec<Chunk> {
+        let TaskSpec { payload, first, count, attempts } = chunk.spec;
+        let end = first + count;
+        let item = item.max(first).min(end - 1);
+        let part = |from: u32, to: u32| (from < to).then_some((from, to - from));
+        let parts = [part(first, item), part(item, item + 1), part(item + 1, end)];
+        let parts = parts
+            .map(|part| part.map(|(first, count)| TaskSpec { payload, first, count, attempts }));
+        let task = if count == 1 { chunk.task } else { None };
+        if count > 1 {
+            self.owed_splits.push((chunk.task.unwrap(), item, parts));
+            self.note("split");
+        }
+        let blamed = &mut self.items[payload as usize][item as usize];
+        blamed.charged += 1;
+        assert!(blamed.charged <= attempts, "oracle: no more attempts than the limit");
+        let is_spent = blamed.charged == attempts;
+        if is_spent {
+            self.owe(parts[1].unwrap(), Resolution::WorkerDied { worker, attempts });
+        }
+        self.note(if is_spent { "attempts used up" } else { "retried" });
+        let lives = |spec: &TaskSpec| !(is_spent && spec.first == item);
+        parts.into_iter().flatten().filter(lives).map(|spec| Chunk { task, spec }).collect()
+    }
+}
+
+// What the machine asks for.
+impl Oracle {
+    pub(super) fn act(&mut self, action: &Action, now: Duration) {
+        match *action {
+            Action::Start { worker } => self.expect_start(worker, now),
+            Action::Send { worker, task, attempt, spec } => {
+                self.expect_send(worker, task, attempt, spec);
+            }
+            Action::KillWorker { worker } => self.expect_order(worker, |life| {
+                assert!(matches!(life, Life::Condemned { .. }), "oracle: killed without reason");
+            }),
+            Action::StopWorker { worker } => self.expect_order(worker, |life| {
+                assert_eq!(life, Life::Stopped, "oracle: stopped without reason");
+            }),
+            Action::Split(split) => self.expect_split(split),
+            Action::Resolve { spec, resolution, .. } => {
+                let owed = self.owed_resolutions.iter().position(|o| *o == (spec, resolution));
+                let owed = owed.unwrap_or_else(|| {
+                    panic!("oracle: resolved without reason: {spec:?} {resolution:?}")
+                });
+                self.owed_resolutions.remove(owed);
+                self.count_resolved(spec);
+            }
+        }
+    }
+
+    /// The machine says that there is nothing to do.
+    pub(super) fn idle(&self, is_broken: bool, queued: usize, sent: usize) {
+        assert_eq!(is_broken, self.broken, "oracle: broken when it is hopeless");
+        assert_eq!(queued, self.queue.len(), "oracle: as many tasks are queued");
+        assert_eq!(sent, self.unresolved_sent(), "oracle: as many tasks are sent");
+        assert!(self.owed_resolutions.is_empty(), "oracle: a resolution is missing");
+        assert!(self.owed_splits.is_empty(), "oracle: a split is missing");
+        let has_credit = |seat: &Seat| seat.life == Life::Ready && seat.sent.len() < 2;
+        let waits = !self.queue.is_empty() && self.seats.iter().any(has_credit);
+        assert!(!waits, "oracle: work waits beside credit");
+        let owed = self.seats.iter().any(|seat| seat.order_owed);
+        assert!(!owed, "oracle: an order is missing");
+    }
+
+    /// `handle_timeout(now)` was called and everything done that followed.
+    pub(super) fn timed_out(&self, now: Duration) {
+        let late = |seat: &Seat| seat.life == Life::Gone && seat.not_before <= now;
+        let is_late = self.seats.iter().any(late);
+        assert!(self.is_over_for_workers() || !is_late, "oracle: a start is missing");
+    }
+
+    pub(super) fn is_resolved(&self) -> bool {
+        self.queue.is_empty() && self.unresolved_sent() == 0
+    }
+
+    /// Every item was resolved exactly once and nobody holds anything.
+    pub(super) fn finished(&self) {
+        for item in self.items.iter().flatten() {
+            assert_eq!(item.resolved, 1, "oracle: an item is resolved exactly once");
+        }
+        assert!(self.holds.is_empty(), "oracle: a hold is left");
+        let gone = self.seats.iter().all(|seat| seat.life == Life::Gone);
+        assert!(gone, "oracle: a closed pool has no worker");
+    }
+
+    fn expect_start(&mut self, worker: WorkerId, now: Duration) {
+        let unresolved = !self.is_resolved();
+        let seat = &mut self.seats[worker.slot];
+        assert_eq!(seat.life, Life::Gone, "oracle: a slot has one worker");
+        assert_eq!(seat.generation + 1, worker.generation, "oracle: each worker is a generation");
+        assert!(now >= seat.not_before, "oracle: started too early");
+        assert!(self.shutdown.is_none() || unresolved, "oracle: no worker without work");
+        assert!(!self.broken, "oracle: a broken pool starts nothing");
+        seat.generation = worker.generation;
+        seat.life = Life::Coming;
+    }
+
+    fn expect_send(&mut self, worker: WorkerId, task: TaskId, attempt: u32, spec: TaskSpec) {
+        let next = self.queue.pop_front();
+        let expected = Some(Chunk { task: Some(task), spec });
+        assert_eq!(next, expected, "oracle: the first of the queue is sent");
+        let load = |seat: &Seat| (seat.life == Life::Ready).then_some(seat.sent.len());
+        let least = self.seats.iter().filter_map(load).min();
+        let items = &self.items[spec.payload as usize];
+        let charged = items[spec.first as usize].charged;
+        assert_eq!(attempt, charged + 1, "oracle: only blamed attempts are counted");
+        assert!(attempt <= spec.attempts, "oracle: no more attempts than the limit");
+        let seat = self.seat(worker).expect("oracle: sent to a former worker");
+        assert_eq!(seat.life, Life::Ready, "oracle: sent to a worker that is not ready");
+        assert!(seat.sent.len() < 2, "oracle: sent beyond credit");
+        assert_eq!(Some(seat.sent.len()), least, "oracle: the least loaded worker is sent to");
+        seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
+        *self.holds.entry((worker, spec.payload)).or_default() += 1;
+    }
+
+    fn expect_order(&mut self, worker: WorkerId, check: impl Fn(Life)) {
+        let seat = self.seat(worker).expect("oracle: an order to a former worker");
+        check(seat.life);
+        assert!(seat.order_owed, "oracle: an order is given once");
+        seat.order_owed = false;
+    }
+
+    fn expect_split(&mut self, split: Split) {
+        let owed = self
+            .owed_splits
+            .iter()
+            .position(|&(from, item, _)| from == split.from && item == split.item);
+        let owed = owed.unwrap_or_else(|| panic!("oracle: split without reason: {split:?}"));
+        let (_, _, parts) = self.owed_splits.remove(owed);
+        let ids = [split.before, Some(split.blamed), split.after];
+        for (part, id) in parts.into_iter().zip(ids) {
+            let fits = part.is_some() == id.is_some();
+            assert!(fits, "oracle: a split has the parts that the item leaves");
+            // The part may have been resolved already, by a shutdown or because it is spent.
+            let chunk = self.queue.iter_mut().find(|chunk| Some(chunk.spec) == part);
+            if let Some(chunk) = chunk {
+                chunk.task = id;
+            }
+        }
+    }
+}
+
+// What follows from it.
+impl Oracle {
+    fn seat(&mut self, worker: WorkerId) -> Option<&mut Seat> {
+        let seat = &mut self.seats[worker.slot];
+        (seat.life != Life::Gone && seat.generation == worker.generation).then_some(seat)
+    }
+
+    fn unresolved_sent(&self) -> usize {
+        let sent = self.seats.iter().flat_map(|seat| &seat.sent);
+        sent.filter(|(_, fate)| *fate != Fate::Zombie).count()
+    }
+
+    fn is_over_for_workers(&self) -> bool {
+        self.broken || self.shutdown.is_some()
+    }
+
+    fn delay(&self, failures: u32) -> Duration {
+        let mut delay = Duration::ZERO;
+        for failure in 0..failures {
+            delay = if failure == 0 { self.config.backoff.first } else { delay * 2 };
+            delay = delay.min(self.config.backoff.max);
+        }
+        delay
+    }
+
+    fn break_if_hopeless(&mut self) {
+        let wanted = !self.broken && (self.shutdown.is_none() || !self.queue.is_empty());
+        let hopeless = self.start_failures >= self.config.max_start_failures
+            || self.fruitless_deaths >= self.config.max_fruitless_deaths;
+        if wanted && hopeless {
+            self.broken = true;
+            self.drop_queue(Resolution::Broken);
+            self.drop_sent(Resolution::Broken);
+        }
+    }
+
+    fn note_break(&mut self, failures: u32, what: &'static str) {
+        if failures == self.config.max_start_failures {
+            self.note(what);
+        }
+    }
+
+    /// Without work, a pool that takes no more of it lets its workers go.
+    fn wind_down(&mut self) {
+        if !self.is_over_for_workers() || !self.is_resolved() {
+            return;
+        }
+        for seat in &mut self.seats {
+            if matches!(seat.life, Life::Coming | Life::Ready) {
+                seat.life = Life::Stopped;
+                seat.order_owed = true;
+            }
+        }
+    }
+
+    fn drop_queue(&mut self, resolution: Resolution) {
+        for chunk in std::mem::take(&mut self.queue) {
+            self.owe(chunk.spec, resolution);
+        }
+    }
+
+    fn drop_sent(&mut self, resolution: Resolution) {
+        for at in 0..self.seats.len() {
+            for (chunk, fate) in self.seats[at].sent.clone() {
+                if fate != Fate::Zombie {
+                    self.owe(chunk.spec, resolution);
+                }
+            }
+            let seat = &mut self.seats[at];
+            seat.sent.iter_mut().for_each(|(_, fate)| *fate = Fate::Zombie);
+            if !seat.sent.is_empty() {
+                seat.condemn(true);
+            }
+        }
+    }
+
+    fn owe(&mut self, spec: TaskSpec, resolution: Resolution) {
+        self.owed_resolutions.push((spec, resolution));
+    }
+
+    fn count_resolved(&mut self, spec: TaskSpec) {
+        let items = &mut self.items[spec.payload as usize];
+        for item in &mut items[spec.first as usize..][..spec.count as usize] {
+            item.resolved += 1;
+            assert_eq!(item.resolved, 1, "oracle: an item is resolved exactly once");
+        }
+    }
+
+    fn release(&mut self, worker: WorkerId, payload: u64) {
+        let holds = self.holds.get_mut(&(worker, payload)).expect("oracle: released twice");
+        *holds -= 1;
+        if *holds == 0 {
+            self.holds.remove(&(worker, payload));
+        }
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.coverage.entry(what).or_default() += 1;
+    }
+}
+
+impl Seat {
+    fn condemn(&mut self, ordered: bool) {
+        match self.life {
+            Life::Gone | Life::Condemned { .. } => return,
+            Life::Coming => self.life = Life::Condemned { ordered, was_ready: false },
+            Life::Ready => self.life = Life::Condemned { ordered, was_ready: true },
+            Life::Stopped => self.life = Life::Condemned { ordered, was_ready: true },
+        }
+        self.order_owed = true;
+    }
+}

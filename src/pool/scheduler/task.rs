@@ -1,0 +1,257 @@
+//! The table of unresolved tasks and the queue of those that wait for a worker.
+//!
+//! It promises that a task is in exactly one place, that an attempt is counted once, and that none
+//! is lost: `created = queued + sent + resolved`. It does not know workers (a slot is a number here)
+//! nor why a task ends.
+
+use std::collections::BTreeMap;
+
+/// A task's name, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskId(pub(crate) u64);
+
+/// A range of items of one payload: a submitted call is one item, a chunk of a map several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskSpec {
+    /// The supervisor's name for what is to be run.
+    pub(crate) payload: u64,
+    /// First item of the range.
+    pub(crate) first: u32,
+    /// Number of items, at least one.
+    pub(crate) count: u32,
+    /// How often an item may be started when its worker dies under it, at least once.
+    pub(crate) attempts: u32,
+}
+
+impl TaskSpec {
+    fn last(&self) -> u32 {
+        self.first + (self.count - 1)
+    }
+
+    fn part(&self, first: u32, count: u32) -> Option<Self> {
+        (count > 0).then_some(Self { first, count, ..*self })
+    }
+}
+
+/// A task of several items became up to three: what lies before the blamed item, the item, what lies behind.
+///
+/// The ranges follow from the spec of `from` and from `item`; an empty one has no task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) from: TaskId,
+    pub(crate) item: u32,
+    pub(crate) before: Option<TaskId>,
+    pub(crate) blamed: TaskId,
+    pub(crate) after: Option<TaskId>,
+}
+
+/// What became of a task that was charged with the death of its worker.
+#[derive(Debug)]
+pub(super) struct Charge {
+    pub(super) split: Option<Split>,
+    /// The blamed item, if it has no attempt left; it has left the table.
+    pub(super) exhausted: Option<(TaskId, TaskSpec)>,
+}
+
+/// Where an unresolved task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Queued {
+        position: i64,
+    },
+    /// In the sent list of this slot's worker.
+    Sent {
+        slot: usize,
+    },
+}
+
+/// The unresolved tasks.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    table: BTreeMap<TaskId, Task>,
+    /// By position, so that any task leaves the queue in logarithmic time and both ends may grow.
+    queue: BTreeMap<i64, TaskId>,
+    /// Free positions at both ends.
+    front: i64,
+    back: i64,
+    next_id: u64,
+    /// Submitted tasks, and what splitting gained.
+    created: u64,
+    resolved: u64,
+    #[cfg(test)]
+    pub(super) plant: Option<super::sim::Plant>,
+}
+
+#[derive(Debug)]
+struct Task {
+    spec: TaskSpec,
+    /// Deaths that this task was blamed for. Always 0 for a task of several items: it is split by the first.
+    charged: u32,
+    place: Place,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self {
+            table: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            front: -1,
+            back: 0,
+            next_id: 0,
+            created: 0,
+            resolved: 0,
+            #[cfg(test)]
+            plant: None,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn sent(&self) -> usize {
+        self.table.len() - self.queue.len()
+    }
+
+    pub(super) fn place(&self, id: TaskId) -> Option<Place> {
+        self.table.get(&id).map(|task| task.place)
+    }
+
+    /// Adds a task at the end of the queue.
+    pub(super) fn submit(&mut self, spec: TaskSpec) -> TaskId {
+        assert!(spec.count >= 1, "a task has at least one item");
+        assert!(spec.attempts >= 1, "a task has at least one attempt");
+        assert!(spec.first.checked_add(spec.count - 1).is_some(), "a task's items are u32");
+        self.created += 1;
+        let position = self.back;
+        self.back += 1;
+        self.create(spec, 0, position)
+    }
+
+    /// Takes the task at the front of the queue for a slot's worker: its id, spec and attempt.
+    pub(super) fn take_next(&mut self, slot: usize) -> Option<(TaskId, TaskSpec, u32)> {
+        let (_, id) = self.queue.pop_first()?;
+        let task = self.table.get_mut(&id).expect("a queued task is in the table");
+        assert!(matches!(task.place, Place::Queued { .. }), "a task is in exactly one place");
+        task.place = Place::Sent { slot };
+        Some((id, task.spec, task.charged + 1))
+    }
+
+    /// Puts a sent task back, before all others. Its attempt is not counted.
+    pub(super) fn requeue(&mut self, id: TaskId) {
+        let position = self.before_all();
+        let task = self.table.get_mut(&id).expect("a requeued task is in the table");
+        assert!(matches!(task.place, Place::Sent { .. }), "a task is in exactly one place");
+        task.place = Place::Queued { position };
+        self.queue.insert(position, id);
+    }
+
+    /// Counts an attempt of the item to blame and puts everything that may run again before all others.
+    pub(super) fn charge(&mut self, id: TaskId, item: u32) -> Charge {
+        let task = self.table.get_mut(&id).expect("a charged task is in the table");
+        assert!(matches!(task.place, Place::Sent { .. }), "only a sent task is charged");
+        if task.spec.count > 1 {
+            return self.split(id, item);
+        }
+        task.charged += 1;
+        #[cfg(test)]
+        if self.plant == Some(super::sim::Plant::ChargedTwice) {
+            task.charged += 1;
+        }
+        assert!(task.charged <= task.spec.attempts, "an attempt is counted once");
+        if task.charged == task.spec.attempts {
+            let spec = self.resolve(id);
+            return Charge { split: None, exhausted: Some((id, spec)) };
+        }
+        self.requeue(id);
+        Charge { split: None, exhausted: None }
+    }
+
+    /// Ends a task, wherever it is.
+    pub(super) fn resolve(&mut self, id: TaskId) -> TaskSpec {
+        let task = self.table.remove(&id).expect("a task is resolved once");
+        if let Place::Queued { position } = task.place {
+            let queued = self.queue.remove(&position);
+            assert_eq!(queued, Some(id), "a queued task is in the queue at its position");
+        }
+        self.resolved += 1;
+        task.spec
+    }
+
+    /// The first task of the queue.
+    pub(super) fn first_queued(&self) -> Option<TaskId> {
+        self.queue.first_key_value().map(|(_, &id)| id)
+    }
+
+    /// No task came from nowhere or went there.
+    pub(super) fn assert_conserved(&self) {
+        assert_eq!(
+            self.created,
+            self.table.len() as u64 + self.resolved,
+            "created = queued + sent + resolved"
+        );
+    }
+
+    /// Queue and table agree; linear in the number of tasks.
+    #[cfg(test)]
+    pub(super) fn assert_queue(&self) {
+        for (&position, id) in &self.queue {
+            let place = self.place(*id);
+            assert_eq!(place, Some(Place::Queued { position }), "the queue's tasks are queued");
+        }
+        for task in self.table.values() {
+            assert!(task.charged == 0 || task.spec.count == 1, "only single items are charged");
+            assert!(task.charged < task.spec.attempts, "a task without attempts is resolved");
+            if let Place::Queued { position } = task.place {
+                assert!(self.queue.contains_key(&position), "a queued task is in the queue");
+            }
+        }
+    }
+
+    fn split(&mut self, from: TaskId, item: u32) -> Charge {
+        let whole = self.table.remove(&from).expect("a task is split once");
+        let item = item.clamp(whole.spec.first, whole.spec.last());
+        let before = whole.spec.part(whole.spec.first, item - whole.spec.first);
+        let after = whole.spec.part(item.saturating_add(1), whole.spec.last() - item);
+        #[cfg(test)]
+        let after = after.filter(|_| self.plant != Some(super::sim::Plant::SplitForgetsTail));
+        let single = TaskSpec { first: item, count: 1, ..whole.spec };
+        self.created += u64::from(before.is_some()) + u64::from(after.is_some());
+
+        // Last part first: each goes before all others.
+        let after = after.map(|spec| self.create_first(spec, 0));
+        let blamed = self.create_first(single, 1);
+        let before = before.map(|spec| self.create_first(spec, 0));
+        let split = Some(Split { from, item, before, blamed, after });
+        let exhausted = (single.attempts == 1).then(|| (blamed, self.resolve(blamed)));
+        Charge { split, exhausted }
+    }
+
+    fn create_first(&mut self, spec: TaskSpec, charged: u32) -> TaskId {
+        let position = self.before_all();
+        self.create(spec, charged, position)
+    }
+
+    fn create(&mut self, spec: TaskSpec, charged: u32, position: i64) -> TaskId {
+        let id = TaskId(self.next_id);
+        self.next_id += 1;
+        self.table.insert(id, Task { spec, charged, place: Place::Queued { position } });
+        self.queue.insert(position, id);
+        id
+    }
+
+    fn before_all(&mut self) -> i64 {
+        #[cfg(test)]
+        if self.plant == Some(super::sim::Plant::RequeueAtBack) {
+            self.back += 1;
+            return self.back - 1;
+        }
+        let position = self.front;
+        self.front -= 1;
+        position
+    }
+}

@@ -1,0 +1,203 @@
+//! The rules by example: one short story each. Completeness is the simulation's business.
+
+use std::time::Duration;
+
+use super::*;
+
+const NOW: Duration = Duration::ZERO;
+
+fn config(workers: usize) -> Config {
+    let backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_millis(40) };
+    Config { workers, max_start_failures: 5, max_fruitless_deaths: 3, backoff }
+}
+
+fn calls(count: u32, attempts: u32) -> TaskSpec {
+    TaskSpec { payload: 1, first: 0, count, attempts }
+}
+
+fn drain(pool: &mut Scheduler) -> Vec<Action> {
+    std::iter::from_fn(|| pool.poll_action()).collect()
+}
+
+/// Starts what wants to be started; the workers, in the order of their slots.
+fn start_all(pool: &mut Scheduler) -> Vec<WorkerId> {
+    let mut started = Vec::new();
+    for action in drain(pool) {
+        if let Action::Start { worker } = action {
+            pool.handle_event(Event::WorkerReady { worker }, NOW);
+            started.push(worker);
+        }
+    }
+    started
+}
+
+/// A pool of one worker and this task running on it.
+fn running(spec: TaskSpec) -> (Scheduler, WorkerId, TaskId) {
+    let mut pool = Scheduler::new(config(1));
+    let worker = start_all(&mut pool)[0];
+    let task = pool.submit(spec).unwrap();
+    assert_eq!(drain(&mut pool), [Action::Send { worker, task, attempt: 1, spec }]);
+    (pool, worker, task)
+}
+
+#[test]
+fn every_worker_gets_one_task_before_any_gets_a_second() {
+    let mut pool = Scheduler::new(config(3));
+    start_all(&mut pool);
+    for _ in 0..7 {
+        pool.submit(calls(1, 1)).unwrap();
+    }
+    let slot = |action: &Action| match action {
+        Action::Send { worker, .. } => worker.slot,
+        other => panic!("{other:?}"),
+    };
+    let slots: Vec<_> = drain(&mut pool).iter().map(slot).collect();
+    assert_eq!(slots, [0, 1, 2, 0, 1, 2]);
+    assert_eq!((pool.queued(), pool.sent()), (1, 6));
+}
+
+#[test]
+fn a_blamed_task_runs_again_until_its_attempts_are_used_up() {
+    let spec = calls(1, 2);
+    let (mut pool, worker, task) = running(spec);
+    let blame = Some(Blame { task, item: 0 });
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+
+    let worker = start_all(&mut pool)[0];
+    assert_eq!(drain(&mut pool), [Action::Send { worker, task, attempt: 2, spec }]);
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+    let resolution = Resolution::WorkerDied { worker, attempts: 2 };
+    assert_eq!(pool.poll_action(), Some(Action::Resolve { task, spec, resolution }));
+}
+
+#[test]
+fn a_death_within_a_chunk_costs_the_blamed_item_only() {
+    let (mut pool, worker, from) = running(calls(10, 1));
+    let blame = Some(Blame { task: from, item: 3 });
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+
+    let Some(Action::Split(split)) = pool.poll_action() else { panic!("a chunk is split") };
+    let spec = TaskSpec { first: 3, ..calls(1, 1) };
+    let resolution = Resolution::WorkerDied { worker, attempts: 1 };
+    let resolve = Action::Resolve { task: split.blamed, spec, resolution };
+    assert_eq!(pool.poll_action(), Some(resolve));
+
+    let worker = start_all(&mut pool)[0];
+    let send = |task: Option<TaskId>, spec| {
+        let task = task.expect("the part is not empty");
+        Action::Send { worker, task, attempt: 1, spec }
+    };
+    let before = send(split.before, TaskSpec { first: 0, ..calls(3, 1) });
+    let after = send(split.after, TaskSpec { first: 4, ..calls(6, 1) });
+    assert_eq!(drain(&mut pool), [before, after]);
+}
+
+#[test]
+fn a_kill_takes_the_worker_and_no_other_task() {
+    let spec = calls(1, 1);
+    let (mut pool, worker, task) = running(spec);
+    let bystander = pool.submit(spec).unwrap();
+    drain(&mut pool);
+    pool.kill(task);
+    assert_eq!(drain(&mut pool), [Action::KillWorker { worker }]);
+
+    // The worker had come to the bystander before it died: still nobody's fault.
+    let blame = Some(Blame { task: bystander, item: 0 });
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+    let resolve = Action::Resolve { task, spec, resolution: Resolution::Killed };
+    assert_eq!(pool.poll_action(), Some(resolve));
+    let worker = start_all(&mut pool)[0];
+    let send = Action::Send { worker, task: bystander, attempt: 1, spec };
+    assert_eq!(drain(&mut pool), [send]);
+}
+
+#[test]
+fn a_completion_beats_a_kill_that_came_too_late() {
+    let (mut pool, worker, task) = running(calls(1, 1));
+    pool.kill(task);
+    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    pool.handle_event(Event::WorkerDied { worker, blame: None }, NOW);
+    assert!(!drain(&mut pool).iter().any(|action| matches!(action, Action::Resolve { .. })));
+}
+
+#[test]
+fn a_task_killed_behind_another_dies_when_its_turn_comes() {
+    let spec = calls(1, 1);
+    let (mut pool, worker, task) = running(spec);
+    let next = pool.submit(spec).unwrap();
+    drain(&mut pool);
+    pool.kill(next);
+    let resolve = Action::Resolve { task: next, spec, resolution: Resolution::Killed };
+    assert_eq!(drain(&mut pool), [resolve]);
+    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    assert_eq!(drain(&mut pool), [Action::KillWorker { worker }]);
+    assert_eq!(pool.complete(worker, next), Delivery::Discard);
+}
+
+#[test]
+fn failed_starts_back_off_and_then_break_the_pool() {
+    let mut pool = Scheduler::new(config(1));
+    let spec = calls(1, 1);
+    let task = pool.submit(spec).unwrap();
+    let mut now = NOW;
+    let mut waited = Vec::new();
+    while let Some(Action::Start { worker }) = pool.poll_action() {
+        pool.handle_event(Event::StartFailed { worker }, now);
+        if let Some(until) = pool.poll_timeout() {
+            waited.push((until - now).as_millis());
+            now = until;
+            pool.handle_timeout(now);
+        }
+    }
+    assert_eq!(waited, [10, 20, 40, 40]);
+    assert!(pool.is_broken());
+    assert!(pool.is_closed(), "{task:?} was resolved by the poll that ended the loop");
+    assert_eq!(pool.submit(spec), Err(Refused::Broken));
+}
+
+#[test]
+fn a_worker_that_dies_idle_is_replaced_at_once_but_not_again_and_again() {
+    let mut pool = Scheduler::new(config(1));
+    let mut delays = Vec::new();
+    let mut now = NOW;
+    for _ in 0..4 {
+        let worker = start_all(&mut pool)[0];
+        pool.handle_event(Event::WorkerDied { worker, blame: None }, now);
+        let until = pool.poll_timeout().unwrap_or(now);
+        delays.push((until - now).as_millis());
+        now = until;
+        pool.handle_timeout(now);
+    }
+    assert_eq!(delays, [0, 10, 20, 40]);
+    assert!(!pool.is_broken());
+}
+
+#[test]
+fn a_graceful_shutdown_finishes_the_queue_even_when_workers_die() {
+    let (mut pool, worker, task) = running(calls(1, 2));
+    pool.shutdown(Shutdown::Graceful);
+    assert_eq!(pool.submit(calls(1, 1)), Err(Refused::ShutDown));
+    let blame = Some(Blame { task, item: 0 });
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+
+    let worker = start_all(&mut pool)[0];
+    drain(&mut pool);
+    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    assert_eq!(drain(&mut pool), [Action::StopWorker { worker }]);
+    assert!(!pool.is_closed());
+    pool.handle_event(Event::WorkerDied { worker, blame: None }, NOW);
+    assert!(pool.is_closed());
+}
+
+/// Would take hours if a queued task were looked for.
+#[test]
+fn a_cancelled_task_is_not_searched_for() {
+    let mut pool = Scheduler::new(config(1));
+    let tasks: Vec<_> = (0..200_000).map(|_| pool.submit(calls(1, 1)).unwrap()).collect();
+    let (early, late) = tasks.split_at(tasks.len() / 2);
+    for (&early, &late) in early.iter().rev().zip(late) {
+        assert!(pool.cancel(early));
+        assert!(pool.cancel(late));
+    }
+    assert_eq!(pool.queued(), 0);
+}
