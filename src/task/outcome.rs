@@ -1,0 +1,25 @@
+//! What became of one item, as it travels back.
+//!
+//! Does not know: which item.
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// One item's result, or why there is none.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Outcome<R> {
+    Done(R),
+    Panicked(PanicReport),
+    /// The argument could not be read: where in the metadata, and the message.
+    Unreadable { at: u64, message: String },
+    /// The result could not be written.
+    Unwritable(String),
+}
+
+/// A panic, as the worker saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
