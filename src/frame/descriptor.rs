@@ -104,19 +104,19 @@ impl Descriptor {
     }
 
     pub(super) fn to_bytes(self) -> [u8; DESCRIPTOR_LEN] {
-        let mut bytes = [0; DESCRIPTOR_LEN];
-        let (words, tail) = bytes.split_at_mut(28);
-        let fields = self.offset.to_le_bytes().into_iter();
-        let fields = fields.chain(self.len.to_le_bytes()).chain(self.segment.to_le_bytes());
-        let fields = fields.chain(self.generation.to_le_bytes()).chain(self.crc.to_le_bytes());
-        words.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
         let location = match self.location {
             Location::Inline => INLINE,
             Location::Segment => SEGMENT,
             Location::External => EXTERNAL,
         };
         let flags = if self.writable { WRITABLE } else { 0 };
-        tail.copy_from_slice(&[location, flags, self.kind.to_byte(), self.align]);
+        let mut bytes = [0; DESCRIPTOR_LEN];
+        bytes[..8].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.len.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.crc.to_le_bytes());
+        bytes[28..].copy_from_slice(&[location, flags, self.kind.to_byte(), self.align]);
         bytes
     }
 

@@ -142,7 +142,7 @@ fn append_head<'d>(
 ) {
     let start = out.len();
     out.reserve(layout.head_len);
-    append_header(out, layout, options);
+    out.extend_from_slice(&header_bytes(layout, options));
     for part in metadata {
         out.extend_from_slice(part);
     }
@@ -153,23 +153,26 @@ fn append_head<'d>(
         out.extend_from_slice(&Descriptor { crc, ..*descriptor }.to_bytes());
     }
     debug_assert_eq!(out.len() - start, layout.head_len, "parts are those of the layout");
-    let head = out.get_mut(start..).unwrap_or_default();
-    let crc = if options.checksum { head_checksum(head) } else { 0 };
-    if let Some(field) = head.get_mut(HEAD_CRC_AT..HEADER_LEN) {
-        field.copy_from_slice(&crc.to_le_bytes());
+    if options.checksum {
+        let head = out.get_mut(start..).unwrap_or_default();
+        let crc = head_checksum(head);
+        if let Some(field) = head.get_mut(HEAD_CRC_AT..HEADER_LEN) {
+            field.copy_from_slice(&crc.to_le_bytes());
+        }
     }
 }
 
 /// The checksum is left zero: it covers what comes behind.
-fn append_header(out: &mut Vec<u8>, layout: &Layout, options: &HeadOptions) {
+fn header_bytes(layout: &Layout, options: &HeadOptions) -> [u8; HEADER_LEN] {
     let must = if options.checksum { CHECKSUM } else { 0 };
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, must, 0, 0]);
-    out.extend_from_slice(&layout.meta_len.to_le_bytes());
-    out.extend_from_slice(&layout.count.to_le_bytes());
-    out.extend_from_slice(&layout.frame_len.to_le_bytes());
-    out.extend_from_slice(&options.tag.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    let mut bytes = [0; HEADER_LEN];
+    bytes[..4].copy_from_slice(&MAGIC);
+    bytes[4..8].copy_from_slice(&[VERSION, must, 0, 0]);
+    bytes[8..12].copy_from_slice(&layout.meta_len.to_le_bytes());
+    bytes[12..16].copy_from_slice(&layout.count.to_le_bytes());
+    bytes[16..24].copy_from_slice(&layout.frame_len.to_le_bytes());
+    bytes[24..28].copy_from_slice(&options.tag.to_le_bytes());
+    bytes
 }
 
 fn place_descriptor(
