@@ -4,6 +4,9 @@
 //! not built is absent.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "pool")]
+use crate::pool::{RemoteError, StartFailed, TaskError};
+
 /// A result of this library; the error is [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -21,6 +24,60 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Neither `init` nor `premain!` has run, so a worker would run this program's `main`.
+    #[cfg(feature = "pool")]
+    #[error(
+        "a worker of this process would not find its way: call `pannier::init()` first thing in \
+         `main`, or say `pannier::premain!()` where `main` is not yours"
+    )]
+    NotInitialised,
+    /// This process was forked from the one that made the pool.
+    #[cfg(feature = "shm")]
+    #[error("the pool belongs to the parent of this forked process; build one of its own here")]
+    ForkedHandle,
+    /// Pools are nested in each other's workers too deeply.
+    #[cfg(feature = "pool")]
+    #[error(
+        "a pool inside {depth} pools' workers is beyond the limit of {limit}; does the program \
+         build one before it calls `pannier::init()`?"
+    )]
+    #[non_exhaustive]
+    TooDeep {
+        /// How many pools this process is inside of.
+        depth: u32,
+        /// How many there may be.
+        limit: u32,
+    },
+    /// The workers do not start.
+    #[cfg(feature = "pool")]
+    #[error(transparent)]
+    StartFailed(StartFailed),
+    /// A setting that makes no sense.
+    #[cfg(feature = "pool")]
+    #[error("the setting `{name}` cannot be {value}")]
+    #[non_exhaustive]
+    Setting {
+        /// Which setting.
+        name: &'static str,
+        /// What it was set to.
+        value: u64,
+    },
+    /// Workers that did not end although they were killed: the kernel holds them.
+    #[cfg(feature = "pool")]
+    #[error("the worker processes {pids:?} were killed and have not ended; the kernel holds them")]
+    #[non_exhaustive]
+    WorkersRemain {
+        /// Their process numbers.
+        pids: Vec<u32>,
+    },
+    /// A task has no result.
+    #[cfg(feature = "pool")]
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A function's own error, as text.
+    #[cfg(feature = "pool")]
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// There is no memory, or the pool's memory limit is reached. Both figures are bytes.
     #[error(
         "no memory for {wanted} bytes within the limit of {limit}; free buffers, or raise the limit"

@@ -74,7 +74,7 @@ impl<T: Pod> BufferMut<T> {
 #[cfg(feature = "shm")]
 impl BufferMut<u8> {
     /// As items of `T`, for memory whose size and alignment were chosen for them.
-    pub(super) fn cast_aligned<T: Pod>(self) -> crate::error::Result<BufferMut<T>> {
+    pub(crate) fn cast_aligned<T: Pod>(self) -> crate::error::Result<BufferMut<T>> {
         let bytes = self.view.len() as u64;
         let unfit = |_| crate::error::Error::OutOfMemory { wanted: bytes, limit: 0 };
         self.view.cast().map(BufferMut::from_view).map_err(unfit)

@@ -52,6 +52,11 @@ impl Control {
         Control { socket }
     }
 
+    /// The socket itself, for what is said before the first message.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Room for [`recv`](Self::recv), to be used again and again.
     pub(crate) fn space() -> Vec<u8> {
         vec![0; SPACE]

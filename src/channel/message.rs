@@ -13,7 +13,7 @@ use crate::shm::BlockName;
 pub(crate) const INLINE_FRAME_MAX: usize = 64 << 10;
 
 /// Bytes that name a module: a build-id.
-pub(crate) const ENTRY_MODULE_LEN: usize = 20;
+const ENTRY_MODULE_LEN: usize = 20;
 
 /// How a function is named in another process that runs the same program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,14 +33,6 @@ pub(crate) enum FramePlace {
     Packet,
     /// At the start of a block.
     Block { name: BlockName, offset: u64, len: u64 },
-}
-
-/// A frame to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame<'a> {
-    pub(crate) place: FramePlace,
-    /// Its bytes, if it travels in the packet.
-    pub(crate) bytes: &'a [u8],
 }
 
 /// A task as it is dispatched.

@@ -12,9 +12,9 @@ mod status;
 
 pub use self::status::Phase;
 
-pub(crate) use self::control::{Control, Outbox, Parcel, SendState};
+pub(crate) use self::control::{Control, Incoming, Outbox, Parcel, SendState};
 pub(crate) use self::message::{
-    ENTRY_MODULE_LEN, EntryName, Frame, FramePlace, TaskHead, ToParent, ToWorker, INLINE_FRAME_MAX,
+    Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker,
 };
-pub(crate) use self::sink::{SegmentCheck, StoreSink};
-pub(crate) use self::status::{Progress, StatusReader, StatusWriter};
+pub(crate) use self::sink::{SegmentCheck, StoreSink, pool_limits};
+pub(crate) use self::status::{Progress, StatusReader, StatusWriter, create_page};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::codec::{CodecError, Copies, Payload, Placed, Sink};
-use crate::frame::{Descriptor, Kind, SegmentFault, Segments};
+use crate::frame::{Descriptor, Kind, Limits, SegmentFault, Segments};
 use crate::shm::{Fault, Located, Store};
 
 /// Places payloads in a store.
@@ -97,6 +97,16 @@ impl<S: Store> Sink for StoreSink<'_, S> {
         let descriptor = Descriptor::segment(segment, offset, len, generation, kind, align);
         Ok(Some(Placed { descriptor, buffer }))
     }
+}
+
+/// What a pool's own frames may be: as large as the program makes them.
+pub(crate) fn pool_limits() -> Limits {
+    Limits::default()
+        .meta_len(u32::MAX)
+        .buffers(1 << 24)
+        .repeat_bytes(u64::MAX)
+        .frame_len(u64::MAX >> 1)
+        .segments(true)
 }
 
 /// The alignment that can be promised of this offset in a segment, as a power of two.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::handshake::{Hello, Nonce, Welcome};
+use super::handshake::{Hello, Nonce, Welcome, fits};
 use super::start::MARKER;
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::{host, signal};
@@ -74,7 +74,10 @@ fn prepare(nonce: Nonce) -> Option<Duty> {
     let (hello, fds) = hear(&socket)?;
     let [parent, stderr, status_page] = <[OwnedFd; 3]>::try_from(fds).ok()?;
     end_when_dead(parent)?;
-    answer(&socket, &hello.answer(nonce)?)?;
+    let welcome = Welcome::to(nonce);
+    answer(&socket, &welcome)?;
+    // The parent looks at the answer too, and knows then what this process is instead.
+    fits(&hello, &welcome).then_some(())?;
     host::replace_stderr(&stderr).ok()?;
     Some(Duty { socket, status_page, slot: hello.slot, generation: hello.generation })
 }

@@ -41,12 +41,12 @@ impl Hello {
         let program = module::program_build_id();
         Hello { magic: MAGIC, version: VERSION, nonce, program, slot, generation }
     }
+}
 
+impl Welcome {
     /// The answer of a worker that was told this number in its environment.
-    pub(crate) fn answer(&self, nonce: Nonce) -> Option<Welcome> {
-        let program = module::program_build_id();
-        let welcome = Welcome { magic: MAGIC, version: VERSION, nonce, program };
-        fits(self, &welcome).then_some(welcome)
+    pub(crate) fn to(nonce: Nonce) -> Self {
+        Welcome { magic: MAGIC, version: VERSION, nonce, program: module::program_build_id() }
     }
 }
 
@@ -64,15 +64,15 @@ mod tests {
     #[test]
     fn a_worker_of_the_same_program_fits() {
         let hello = Hello::new(9, 0, 1);
-        assert!(fits(&hello, &hello.answer(9).unwrap()));
+        assert!(fits(&hello, &Welcome::to(9)));
     }
 
     #[test]
     fn another_number_version_or_program_does_not_fit() {
         let hello = Hello::new(9, 0, 1);
-        assert_eq!(hello.answer(8), None);
-        assert_eq!(Hello { version: VERSION + 1, ..hello }.answer(9), None);
-        assert_eq!(Hello { magic: 0, ..hello }.answer(9), None);
-        assert_eq!(Hello { program: Some([7; 20]), ..hello }.answer(9), None);
+        assert!(!fits(&hello, &Welcome::to(8)));
+        assert!(!fits(&Hello { version: VERSION + 1, ..hello }, &Welcome::to(9)));
+        assert!(!fits(&Hello { magic: 0, ..hello }, &Welcome::to(9)));
+        assert!(!fits(&Hello { program: Some([7; 20]), ..hello }, &Welcome::to(9)));
     }
 }

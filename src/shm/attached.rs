@@ -142,6 +142,36 @@ impl<L: ParentLink> Attached<L> {
         Ok((unsafe { Buffer::from_raw(ptr, len, Arc::new(owner)) }, name))
     }
 
+    /// The connection that this memory speaks through.
+    pub(crate) fn link(&self) -> &L {
+        &self.link
+    }
+
+    /// The blocks that these ranges lie in, each once.
+    pub(crate) fn names_of(&self, located: impl Iterator<Item = Located>) -> Vec<BlockName> {
+        let state = self.lock();
+        let name = |at: Located| {
+            let block_len = state.segments.get(&at.segment)?.block_len;
+            name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
+        };
+        let mut names: Vec<BlockName> = located.filter_map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// These blocks are part of a result from now on: nobody here writes them again.
+    pub(crate) fn publish(&self, names: &[BlockName]) {
+        let mut state = self.lock();
+        for name in names {
+            if let Some(lease) = state.leases.get_mut(name) {
+                if lease.standing == Standing::Own {
+                    lease.standing = Standing::InTask;
+                }
+            }
+        }
+    }
+
     /// Completes a task: `send` gets those of the mentioned blocks that are still in use here.
     ///
     /// What happens to them from now on is told by messages of their own, behind this one.

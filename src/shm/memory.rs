@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::class;
-use super::ledger::{ArenaKind, BlockName, Fault, Ledger};
+use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
@@ -171,18 +171,12 @@ impl Memory {
         Some(Attachment { segment, len, block_len, fd: mapped.fd.clone() })
     }
 
-    /// Where a block begins in its segment.
-    pub(crate) fn offset_of(&self, name: BlockName) -> Option<u64> {
-        Some(u64::from(name.index) * self.lock().ledger.block_len(name.segment)?)
-    }
-
     /// The blocks that these ranges lie in, each once.
     pub(crate) fn names_of(&self, located: impl Iterator<Item = Located>) -> Vec<BlockName> {
         let state = self.lock();
         let name = |at: Located| {
-            let index = at.offset / state.ledger.block_len(at.segment)?;
-            let index = u32::try_from(index).ok()?;
-            Some(BlockName { segment: at.segment, index, generation: at.generation })
+            let block_len = state.ledger.block_len(at.segment)?;
+            name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
         };
         let mut names: Vec<BlockName> = located.filter_map(name).collect();
         names.sort_unstable();

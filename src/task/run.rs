@@ -8,7 +8,7 @@
 use std::any::Any;
 
 use super::entry::Call;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, PanicReport};
 use super::panic::catch;
 use crate::channel::{Phase, StatusWriter};
 use crate::codec::{CodecError, Reader, Sink, Writer};
@@ -28,25 +28,34 @@ pub(crate) struct Run<'r> {
     pub(crate) items: Reader<'r>,
     pub(crate) first: u32,
     pub(crate) count: u32,
-    /// What the items share, or why it could not be read; `None` for a call without.
-    pub(crate) context: Option<&'r Result<Context, Unreadable>>,
+    /// What the items share, or why there is no such thing; `None` for a call without.
+    pub(crate) context: Option<&'r Result<Context, Failure>>,
     pub(crate) status: &'r StatusWriter,
     pub(crate) outcomes: Writer,
     pub(crate) sink: &'r mut dyn Sink,
 }
 
-/// A value that could not be read.
+/// Why a value could not be made from its bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Unreadable {
-    pub(crate) at: u64,
-    pub(crate) message: String,
+pub(crate) enum Failure {
+    Unreadable { at: u64, message: String },
+    Panicked(PanicReport),
 }
 
-impl From<CodecError> for Unreadable {
+impl From<CodecError> for Failure {
     fn from(error: CodecError) -> Self {
         match error {
-            CodecError::Decode { at, message, .. } => Unreadable { at, message },
-            other => Unreadable { at: 0, message: other.to_string() },
+            CodecError::Decode { at, message, .. } => Failure::Unreadable { at, message },
+            other => Failure::Unreadable { at: 0, message: other.to_string() },
+        }
+    }
+}
+
+impl<R> From<Failure> for Outcome<R> {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreadable { at, message } => Outcome::Unreadable { at, message },
+            Failure::Panicked(report) => Outcome::Panicked(report),
         }
     }
 }
@@ -66,14 +75,14 @@ fn run_item<C: Call>(run: &mut Run<'_>, item: u32) -> Outcome<C::Output> {
     let context = match run.context {
         None => &unit,
         Some(Ok(context)) => &context.0,
-        Some(Err(unreadable)) => return unreadable.clone().into(),
+        Some(Err(failure)) => return failure.clone().into(),
     };
     let Some(context) = context.downcast_ref::<C::Context>() else {
-        return Unreadable { at: 0, message: "the context is of another type".into() }.into();
+        return Outcome::Unreadable { at: 0, message: "the context is of another type".into() };
     };
     let argument = match catch(|| run.items.next::<C::Item>()) {
         Ok(Ok(argument)) => argument,
-        Ok(Err(error)) => return Unreadable::from(error).into(),
+        Ok(Err(error)) => return Failure::from(error).into(),
         Err(panic) => return Outcome::Panicked(panic),
     };
     run.status.progress(Phase::Running, item);
@@ -94,11 +103,5 @@ impl Run<'_> {
         };
         let written = self.outcomes.push(&failure, self.sink);
         written.expect("a report of text and numbers can be written");
-    }
-}
-
-impl<R> From<Unreadable> for Outcome<R> {
-    fn from(unreadable: Unreadable) -> Self {
-        Outcome::Unreadable { at: unreadable.at, message: unreadable.message }
     }
 }

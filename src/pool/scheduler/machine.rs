@@ -88,6 +88,11 @@ impl Scheduler {
         self.tasks.sent()
     }
 
+    /// Whether its workers are on their way out.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Broken)
+    }
+
     pub(crate) fn is_broken(&self) -> bool {
         self.phase == Phase::Broken
     }

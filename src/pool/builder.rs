@@ -1,0 +1,469 @@
+//! [`Pool`] and [`PoolBuilder`]: the front door.
+//!
+//! Promises: a setting that makes no sense is refused when the pool is built.
+//! Does not know: what happens behind the door.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytemuck::Pod;
+
+use super::handle::JoinHandle;
+use super::inner::Inner;
+use super::scheduler::{Backoff, Config, Shutdown};
+use super::stats::Stats;
+use super::supervisor;
+use crate::buffer::{BufferMut, element_bytes};
+use crate::error::{Error, Result};
+use crate::process::{self, Program};
+use crate::sys::epoch::OwnedHere;
+use crate::sys::host;
+use crate::task::{Data, Function, Plain};
+
+/// How workers are started.
+///
+/// # Examples
+///
+/// ```
+/// # pannier::premain!();
+/// use pannier::{Pool, StartMethod};
+///
+/// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).build()?;
+/// # Ok::<(), pannier::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// This program is executed again. Safe whatever threads and locks the program has.
+    Spawn,
+}
+
+/// The settings of a pool, from [`Pool::builder`].
+///
+/// # Examples
+///
+/// ```
+/// # pannier::premain!();
+/// let pool = pannier::Pool::builder()
+///     .workers(2)
+///     .attempts(3)
+///     .memory_limit(1 << 30)
+///     .env("OMP_NUM_THREADS", "1")
+///     .build()?;
+/// assert_eq!(pool.workers(), 2);
+/// # Ok::<(), pannier::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    attempts: u32,
+    memory_limit: Option<u64>,
+    start_method: StartMethod,
+    program: Program,
+}
+
+/// How deep pools may be nested in each other's workers.
+const MAX_DEPTH: u32 = 10;
+/// More would not fit the words of the pool's thread.
+const MAX_WORKERS: usize = 1 << 20;
+/// So many starts may fail one after the other.
+const MAX_START_FAILURES: u32 = 4;
+/// So many workers may die one after the other, each before it has done anything.
+const MAX_FRUITLESS_DEATHS: u32 = 16;
+const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(10), max: Duration::from_secs(5) };
+/// How long a pool that is dropped lets running tasks go on.
+const DROP_GRACE: Duration = Duration::from_secs(1);
+
+impl PoolBuilder {
+    /// How many workers; one per available CPU if this is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// assert_eq!(pannier::Pool::builder().workers(1).build()?.workers(), 1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = Some(n);
+        self
+    }
+
+    /// How workers are started; [`StartMethod::Spawn`] if this is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let builder = pannier::Pool::builder().start_method(pannier::StartMethod::Spawn);
+    /// ```
+    pub fn start_method(mut self, m: StartMethod) -> Self {
+        self.start_method = m;
+        self
+    }
+
+    /// How often a task may be started when its worker dies under it; 2 if this is not called.
+    ///
+    /// Only the task that ran is charged with a death. Of a map that is one item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).attempts(1).build()?;
+    /// assert!(pool.submit(|()| std::process::abort(), ()).join().is_err());
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn attempts(mut self, n: u32) -> Self {
+        self.attempts = n;
+        self
+    }
+
+    /// How many bytes of shared memory the pool may have; those of the machine if this is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).memory_limit(1 << 20).build()?;
+    /// assert!(matches!(pool.alloc::<u8>(2 << 20), Err(pannier::Error::OutOfMemory { .. })));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Sets a variable in the environment of the workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).env("OMP_NUM_THREADS", "1").build()?;
+    /// let threads = |()| std::env::var("OMP_NUM_THREADS").ok();
+    /// assert_eq!(pool.submit(threads, ()).join()?.as_deref(), Some("1"));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.program.env.push((key.into(), Some(value.into())));
+        self
+    }
+
+    /// Removes a variable from the environment of the workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).env_remove("PATH").build()?;
+    /// let has_path = |()| std::env::var_os("PATH").is_some();
+    /// assert!(!pool.submit(has_path, ()).join()?);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
+        self.program.env.push((key.into(), None));
+        self
+    }
+
+    /// Starts the workers with an empty environment, but for what is set here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).env_clear().env("ONLY", "this").build()?;
+    /// let has_path = |()| std::env::var_os("PATH").is_some();
+    /// assert!(!pool.submit(has_path, ()).join()?);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.program.clear_env = true;
+        self.program.env.clear();
+        self
+    }
+
+    /// Starts the workers, side by side, and waits until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInitialised`] where neither [`init`](crate::init) nor
+    /// [`premain!`](crate::premain) has run: the workers would run this program's `main`.
+    /// [`Error::TooDeep`] inside ten pools' workers, [`Error::Setting`] for no workers or no
+    /// attempts, [`Error::StartFailed`] when the workers do not start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let none = pannier::Pool::builder().workers(0).build();
+    /// assert!(matches!(none, Err(pannier::Error::Setting { name: "workers", .. })));
+    /// ```
+    pub fn build(self) -> Result<Pool> {
+        let workers = self.check()?;
+        let config = Config {
+            workers,
+            max_start_failures: MAX_START_FAILURES,
+            max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
+            backoff: BACKOFF,
+        };
+        let limit = self.memory_limit.unwrap_or_else(host::total_memory);
+        let inner = Inner::new(config, self.attempts, self.program, limit)?;
+        supervisor::start(&inner)?;
+        let pool = Pool { inner: OwnedHere::new(inner) };
+        pool.inner.wait_until_started()?;
+        Ok(pool)
+    }
+
+    /// The number of workers, if everything makes sense.
+    fn check(&self) -> Result<usize> {
+        if !process::is_initialised() {
+            return Err(Error::NotInitialised);
+        }
+        let depth = process::depth();
+        if depth >= MAX_DEPTH {
+            return Err(Error::TooDeep { depth, limit: MAX_DEPTH });
+        }
+        let StartMethod::Spawn = self.start_method;
+        let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.workers.unwrap_or_else(cpus);
+        let setting = |name, value: usize| Error::Setting { name, value: value as u64 };
+        if workers == 0 || workers > MAX_WORKERS {
+            return Err(setting("workers", workers));
+        }
+        if self.attempts == 0 {
+            return Err(setting("attempts", 0));
+        }
+        Ok(workers)
+    }
+}
+
+/// Worker processes that run functions, and survive each other.
+///
+/// A worker is this program, started again: [`init`](crate::init) must be the first line of `main`.
+/// Shared by reference or in an `Arc`. Dropping the last one cancels what is queued, gives running
+/// tasks one second to finish, and then kills: call [`shutdown`](Self::shutdown) to wait for longer.
+///
+/// # Examples
+///
+/// ```
+/// use pannier::{Buffer, Pool};
+///
+/// fn main() -> pannier::Result<()> {
+///     pannier::init();
+///     let pool = Pool::builder().workers(2).build()?;
+///
+///     let mut column = pool.alloc::<f64>(1 << 20)?; // in shared memory, filled in place
+///     column.fill(0.5);
+///     let sum = |column: Buffer<f64>| column.iter().sum::<f64>();
+///     let handle = pool.submit(sum, column.freeze()); // not copied
+///     assert_eq!(handle.join()?, (1 << 19) as f64);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    inner: OwnedHere<Arc<Inner>>,
+}
+
+impl Pool {
+    /// A pool with one worker per available CPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// assert!(pannier::Pool::new()?.workers() >= 1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn new() -> Result<Pool> {
+        Pool::builder().build()
+    }
+
+    /// A pool with settings of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
+            workers: None,
+            attempts: 2,
+            memory_limit: None,
+            start_method: StartMethod::Spawn,
+            program: Program::default(),
+        }
+    }
+
+    /// Runs `f(args)` in a worker.
+    ///
+    /// Several arguments are a tuple. Buffers in shared memory are not copied; others are copied
+    /// there once, however many tasks they go to. Never waits for a worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(|(a, b): (u32, u32)| a.pow(b), (2, 10));
+    /// assert_eq!(handle.join()?, 1024);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn submit<A: Data, R: Data, F: Function<A, R>>(&self, f: F, args: A) -> JoinHandle<R> {
+        // The type is all there is to it.
+        let _ = f;
+        self.inner.submit_one::<Plain<F, A, R>>(args, self.inner.is_here())
+    }
+
+    /// A writable buffer of `len` items in shared memory; frozen, it goes to workers without a copy.
+    ///
+    /// A recycled block keeps its old contents: write every element, or use
+    /// [`alloc_zeroed`](Self::alloc_zeroed).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`] beyond the pool's memory limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let mut column = pool.alloc::<u32>(1_000)?;
+    /// column.fill(7);
+    /// assert!(column.freeze().is_shared());
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn alloc<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
+        self.allocate(len, false)
+    }
+
+    /// As [`alloc`](Self::alloc), with every byte zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// assert_eq!(*pool.alloc_zeroed::<u32>(2)?, [0, 0]);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn alloc_zeroed<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
+        self.allocate(len, true)
+    }
+
+    /// How many workers the pool has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// assert_eq!(pannier::Pool::builder().workers(1).build()?.workers(), 1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.inner.workers
+    }
+
+    /// The process numbers of the workers that are ready now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        if self.inner.is_here() { self.inner.lock().ready_pids().collect() } else { Vec::new() }
+    }
+
+    /// The pool's counters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// pool.submit(|()| (), ()).join()?;
+    /// assert_eq!(pool.stats().tasks_completed, 1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        if self.inner.is_here() { self.inner.stats() } else { Stats::default() }
+    }
+
+    /// Ends the pool, and returns when its workers are gone.
+    ///
+    /// By `how`, queued tasks run still, or end as [`TaskError::Cancelled`], and running ones may
+    /// finish, or end as [`TaskError::Killed`]. What has not ended by the deadline is killed. From any
+    /// holder, more than once; tasks submitted later end as [`TaskError::PoolClosed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WorkersRemain`] for workers that the kernel did not end within five seconds more,
+    /// [`Error::ForkedHandle`] in a forked child.
+    ///
+    /// [`TaskError::Cancelled`]: crate::TaskError::Cancelled
+    /// [`TaskError::Killed`]: crate::TaskError::Killed
+    /// [`TaskError::PoolClosed`]: crate::TaskError::PoolClosed
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(|x: i32| -x, 1);
+    /// pool.shutdown(pannier::Shutdown::Graceful, Duration::from_secs(60))?;
+    /// assert_eq!(handle.join()?, -1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown, deadline: Duration) -> Result<()> {
+        if !self.inner.is_here() {
+            return Err(Error::ForkedHandle);
+        }
+        self.inner.shutdown(how, deadline)
+    }
+
+    pub(crate) fn inner(&self) -> &OwnedHere<Arc<Inner>> {
+        &self.inner
+    }
+
+    fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
+        if !self.inner.is_here() {
+            return Err(Error::ForkedHandle);
+        }
+        let bytes = element_bytes::<T>(len)?;
+        self.inner.memory.alloc_inbound(bytes, zeroed)?.cast_aligned()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.inner.is_here() {
+            // Workers that remain have nobody left to be reported to.
+            let _remain = self.inner.shutdown(Shutdown::Cancel, DROP_GRACE);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The state behind the pool's lock: the scheduler, the workers, the payloads.
+//!
+//! Promises: every action of the scheduler is performed, in order; nothing here waits.
+//! Does not know: threads; whoever holds the lock calls.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::{StartFailed, StartFailure, TaskInfo, WorkerDied};
+use super::inner::{Inner, Resolved};
+use super::payload::Payload;
+use super::peer::{Dispatch, Peer, Stage};
+use super::pending::{Answer, Fault, RawResult};
+use super::scheduler::{
+    Action, Config, Event, Refused, Resolution, Scheduler, Shutdown, Split, TaskId, TaskSpec,
+    WorkerId,
+};
+use crate::channel::{Phase, SendState};
+use crate::sys::child::ExitStatus;
+use crate::sys::poller::Interest;
+
+/// Everything about a pool that changes.
+pub(super) struct Core {
+    pub(super) scheduler: Scheduler,
+    /// By slot.
+    pub(super) peers: Vec<Option<Peer>>,
+    payloads: HashMap<u64, Live>,
+    /// Workers that the pool's thread is to start.
+    starts: Vec<WorkerId>,
+    /// Workers that are not wanted any more, though they are being started.
+    unwanted: BTreeSet<WorkerId>,
+    /// The answers that follow from what was done, to be given without the lock.
+    resolved: Vec<Resolved>,
+    /// The last death, while the scheduler tells what follows from it.
+    pub(super) obituary: Option<Obituary>,
+    pub(super) last_failure: Option<StartFailed>,
+    began: Instant,
+    /// Slots that have had a ready worker.
+    ready_once: HashSet<usize>,
+    workers: usize,
+    closed: bool,
+}
+
+/// A payload with items that are not answered.
+struct Live {
+    payload: Arc<Payload>,
+    missing: u32,
+}
+
+/// What is known of a worker that died.
+pub(super) struct Obituary {
+    pub(super) pid: u32,
+    pub(super) generation: u32,
+    pub(super) status: ExitStatus,
+    pub(super) oom_suspected: bool,
+    pub(super) phase: Phase,
+    /// What it had been sent and not completed.
+    pub(super) sent: Vec<Dispatch>,
+}
+
+/// Which descriptor of which worker is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Wake,
+    Socket(WorkerId),
+    Death(WorkerId),
+    Stderr(WorkerId),
+}
+
+impl Source {
+    pub(super) fn token(self) -> u64 {
+        let (kind, worker) = match self {
+            Source::Wake => return 0,
+            Source::Socket(worker) => (1, worker),
+            Source::Death(worker) => (2, worker),
+            Source::Stderr(worker) => (3, worker),
+        };
+        let slot = u64::try_from(worker.slot).expect("slots are counted in 32 bits");
+        kind | slot << 2 | u64::from(worker.generation) << 32
+    }
+
+    pub(super) fn from_token(token: u64) -> Self {
+        let slot = usize::try_from((token & u64::from(u32::MAX)) >> 2).unwrap_or(usize::MAX);
+        let generation = u32::try_from(token >> 32).unwrap_or(u32::MAX);
+        let worker = WorkerId { slot, generation };
+        match token & 3 {
+            1 => Source::Socket(worker),
+            2 => Source::Death(worker),
+            3 => Source::Stderr(worker),
+            _ => Source::Wake,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn new(config: Config) -> Self {
+        Core {
+            workers: config.workers,
+            peers: (0..config.workers).map(|_| None).collect(),
+            scheduler: Scheduler::new(config),
+            payloads: HashMap::new(),
+            starts: Vec::new(),
+            unwanted: BTreeSet::new(),
+            resolved: Vec::new(),
+            obituary: None,
+            last_failure: None,
+            began: Instant::now(),
+            ready_once: HashSet::new(),
+            closed: false,
+        }
+    }
+
+    /// The scheduler's time.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        id: u64,
+        payload: Arc<Payload>,
+        items: u32,
+        attempts: u32,
+    ) -> Result<(), Refused> {
+        let spec = TaskSpec { payload: id, first: 0, count: items, attempts };
+        let task = self.scheduler.submit(spec)?;
+        payload.pending.assign(task);
+        self.payloads.insert(id, Live { payload, missing: items });
+        Ok(())
+    }
+
+    /// Performs what the scheduler asks for.
+    pub(super) fn pump(&mut self, inner: &Inner) {
+        self.detach_retired(inner);
+        while let Some(action) = self.scheduler.poll_action() {
+            match action {
+                Action::Start { worker } => self.starts.push(worker),
+                Action::Send { worker, task, attempt, spec } => {
+                    self.send(inner, worker, (task, attempt, spec));
+                }
+                Action::KillWorker { worker } => match self.peer(worker) {
+                    Some(peer) => peer.kill(),
+                    None => self.not_wanted(worker),
+                },
+                Action::StopWorker { worker } => self.stop(inner, worker),
+                Action::Split(split) => self.split(&split),
+                Action::Resolve { task: _, spec, resolution } => {
+                    self.resolve(inner, spec, resolution);
+                }
+            }
+        }
+        self.obituary = None;
+    }
+
+    /// The worker in its slot, unless it has been succeeded.
+    pub(super) fn peer(&mut self, worker: WorkerId) -> Option<&mut Peer> {
+        let peer = self.peers.get_mut(worker.slot)?.as_mut();
+        peer.filter(|peer| peer.worker == worker)
+    }
+
+    /// Takes the workers that are to be started now.
+    pub(super) fn take_starts(&mut self) -> Vec<WorkerId> {
+        let (unwanted, wanted) =
+            std::mem::take(&mut self.starts).into_iter().partition(|w| self.unwanted.remove(w));
+        let unwanted: Vec<WorkerId> = unwanted;
+        for worker in unwanted {
+            self.tell(Event::StartFailed { worker });
+        }
+        wanted
+    }
+
+    pub(super) fn wants_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
+    /// Whether a worker that has just been started is to be ended again.
+    pub(super) fn take_unwanted(&mut self, worker: WorkerId) -> bool {
+        self.unwanted.remove(&worker)
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Event::WorkerReady { worker } = event {
+            self.ready_once.insert(worker.slot);
+        }
+        let now = self.now();
+        self.scheduler.handle_event(event, now);
+    }
+
+    /// Ends a task with its results.
+    pub(super) fn deliver(&mut self, inner: &Inner, spec: TaskSpec, raw: RawResult) {
+        inner.counters.tasks_completed.add(spec.count.into());
+        self.answer(spec, Ok(raw));
+    }
+
+    pub(super) fn take_resolved(&mut self) -> Vec<Resolved> {
+        std::mem::take(&mut self.resolved)
+    }
+
+    /// What follows from a send: more when there is room, or the end of the worker.
+    pub(super) fn after_send(
+        &mut self,
+        inner: &Inner,
+        worker: WorkerId,
+        sent: io::Result<SendState>,
+    ) {
+        let Some(peer) = self.peer(worker) else { return };
+        let interest = match sent {
+            Ok(SendState::Done) => Interest::Read,
+            Ok(SendState::Waiting) => Interest::ReadAndWrite,
+            Err(_dead_or_dying) => return self.tell(Event::WorkerSuspect { worker }),
+        };
+        if peer.interest != interest {
+            peer.interest = interest;
+            // It fails only if the descriptor left the set at end of file; death will tell.
+            let token = Source::Socket(worker).token();
+            let _left = inner.poller.change(&peer.control, token, interest);
+        }
+    }
+
+    /// The process numbers of workers that take tasks.
+    pub(super) fn ready_pids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.peers.iter().flatten().filter(|peer| peer.is_ready()).map(|peer| peer.child.id())
+    }
+
+    pub(super) fn all_pids(&self) -> Vec<u32> {
+        self.peers.iter().flatten().map(|peer| peer.child.id()).collect()
+    }
+
+    pub(super) fn shutdown(&mut self, how: Shutdown) {
+        self.scheduler.shutdown(how);
+    }
+
+    /// Whether somebody may wait for what has come about: all started, broken, or closed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.closed || self.scheduler.is_broken() || self.ready_once.len() == self.workers
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Why the workers did not start, if they did not.
+    pub(super) fn start_failure(&self) -> Option<StartFailed> {
+        self.scheduler.is_broken().then(|| self.failure())
+    }
+
+    /// Why the pool is broken.
+    pub(super) fn broken(&self) -> Fault {
+        Fault::Broken(self.failure())
+    }
+
+    /// Answers everything that waits, when nothing will ever happen again.
+    pub(super) fn abandon(&mut self) {
+        for (_, Live { payload, .. }) in std::mem::take(&mut self.payloads) {
+            for open in payload.pending.open() {
+                let (first, count) = (open.start, open.end - open.start);
+                let answer = Answer { first, count, result: Err(Fault::Closed) };
+                self.resolved.push(Resolved { payload: payload.clone(), answer });
+            }
+        }
+    }
+
+    fn failure(&self) -> StartFailed {
+        self.last_failure.clone().unwrap_or(StartFailed {
+            cause: StartFailure::Exited,
+            status: ExitStatus::Unknown,
+            stderr_tail: None,
+        })
+    }
+
+    fn send(
+        &mut self,
+        inner: &Inner,
+        worker: WorkerId,
+        (task, attempt, spec): (TaskId, u32, TaskSpec),
+    ) {
+        let live = self.payloads.get(&spec.payload).expect("a task's payload is kept");
+        let dispatch = Dispatch { task, attempt, spec, payload: live.payload.clone() };
+        if attempt > 1 {
+            inner.counters.tasks_retried.add(spec.count.into());
+        }
+        let peer = self.peer(worker).expect("a task is sent to a worker that is there");
+        let sent = peer.dispatch(dispatch, &inner.memory);
+        self.after_send(inner, worker, sent);
+    }
+
+    fn stop(&mut self, inner: &Inner, worker: WorkerId) {
+        match self.peer(worker).map(Peer::stop) {
+            Some(sent) => self.after_send(inner, worker, sent),
+            None => self.not_wanted(worker),
+        }
+    }
+
+    fn not_wanted(&mut self, worker: WorkerId) {
+        self.unwanted.insert(worker);
+        // Its start may be waiting for the pool's thread, which then takes it out of the list.
+    }
+
+    fn split(&mut self, split: &Split) {
+        let sent = self.obituary.iter().flat_map(|obituary| &obituary.sent);
+        let task = sent.into_iter().find(|dispatch| dispatch.task == split.from);
+        let task = task.expect("a task is split when its worker has died under it");
+        task.payload.pending.split(split);
+    }
+
+    fn resolve(&mut self, inner: &Inner, spec: TaskSpec, resolution: Resolution) {
+        inner.counters.tasks_failed.add(spec.count.into());
+        let fault = match resolution {
+            Resolution::Cancelled => Fault::Cancelled,
+            Resolution::Killed => Fault::Killed,
+            Resolution::Broken => self.broken(),
+            Resolution::WorkerDied { attempts, .. } => {
+                let obituary = self.obituary.as_ref().expect("a death has just been told");
+                Fault::Died(Box::new(WorkerDied {
+                    status: obituary.status,
+                    oom_suspected: obituary.oom_suspected,
+                    phase: obituary.phase,
+                    attempts,
+                    pid: obituary.pid,
+                    generation: obituary.generation,
+                    stderr_tail: None,
+                    // Named by the owner of the handle, who knows it.
+                    task: Box::new(TaskInfo { id: spec.payload, item: None, function: "" }),
+                }))
+            }
+        };
+        self.answer(spec, Err(fault));
+    }
+
+    fn answer(&mut self, spec: TaskSpec, result: Result<RawResult, Fault>) {
+        let live = self.payloads.get_mut(&spec.payload).expect("an unanswered payload is kept");
+        let payload = live.payload.clone();
+        live.missing -= spec.count;
+        if live.missing == 0 {
+            // The last reference goes with the answer, without the lock.
+            self.payloads.remove(&spec.payload);
+        }
+        let answer = Answer { first: spec.first, count: spec.count, result };
+        self.resolved.push(Resolved { payload, answer });
+    }
+
+    fn detach_retired(&mut self, inner: &Inner) {
+        for segment in inner.memory.take_retired() {
+            for slot in 0..self.peers.len() {
+                let Some(peer) = self.peers[slot].as_mut().filter(|peer| peer.is_ready()) else {
+                    continue;
+                };
+                let (worker, sent) = (peer.worker, peer.detach(segment));
+                self.after_send(inner, worker, sent);
+            }
+        }
+    }
+
+    /// Whether a worker is being started still.
+    pub(super) fn start_deadline(&self) -> Option<Instant> {
+        let deadline = |peer: &Peer| match peer.stage {
+            Stage::Starting { deadline, .. } => Some(deadline),
+            _ => None,
+        };
+        self.peers.iter().flatten().filter_map(deadline).min()
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("queued", &self.scheduler.queued())
+            .field("sent", &self.scheduler.sent())
+            .field("pids", &self.all_pids())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+//! [`JoinHandle`]: the caller's side of a task.
+//!
+//! Promises: it resolves exactly once; whoever joins decodes, on his own thread.
+//! Does not know: how the task is run.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+
+use super::error::TaskError;
+use super::inner::Inner;
+use super::pending::{Answer, Pending};
+use super::resolve::{Names, outcomes_of};
+use super::stats::Counters;
+use crate::sys::epoch::OwnedHere;
+use crate::task::Data;
+
+/// A task that was submitted; joining gives its result. Dropping the handle lets the task run on.
+///
+/// It is a [`Future`] too, for any executor. It is `Send + Sync + Unpin` whatever `R` is.
+///
+/// # Examples
+///
+/// ```
+/// # pannier::premain!();
+/// let pool = pannier::Pool::builder().workers(1).build()?;
+/// let handle = pool.submit(|(a, b): (u64, u64)| a * b, (6, 7));
+/// assert_eq!(handle.join()?, 42);
+/// # Ok::<(), pannier::Error>(())
+/// ```
+#[must_use = "a dropped handle detaches its task; join it for the result"]
+pub struct JoinHandle<R> {
+    task: OwnedHere<Task>,
+    names: Names,
+    taken: bool,
+    /// Chosen where `R` is known to be data, so that a handle needs no bounds.
+    decode: fn(Answer, &Counters, &Names) -> Result<R, TaskError>,
+}
+
+struct Task {
+    pool: Arc<Inner>,
+    pending: Arc<Pending>,
+}
+
+impl<R> JoinHandle<R> {
+    pub(super) fn new(pool: Arc<Inner>, pending: Arc<Pending>, names: Names) -> Self
+    where
+        R: Data,
+    {
+        let task = OwnedHere::new(Task { pool, pending });
+        JoinHandle { task, names, taken: false, decode: outcome_of::<R> }
+    }
+
+    /// Whether joining would return at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(|()| (), ());
+    /// while !handle.is_finished() {
+    ///     std::thread::yield_now();
+    /// }
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.task.is_here() || self.task.pending.is_complete()
+    }
+
+    /// Withdraws the task if it has not been sent to a worker; whether it was in time.
+    ///
+    /// A task that was in time ends as [`TaskError::Cancelled`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let forever = |()| loop { std::thread::park() };
+    /// let running: pannier::JoinHandle<()> = pool.submit(forever, ());
+    /// let next: pannier::JoinHandle<()> = pool.submit(forever, ());
+    /// let queued: pannier::JoinHandle<()> = pool.submit(forever, ());
+    /// assert!(queued.cancel());
+    /// running.kill();
+    /// next.kill();
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.task.is_here() && cancel(&self.task.pool, &self.task.pending)
+    }
+
+    /// Ends the task, and the worker with it if it runs; only this task fails.
+    ///
+    /// It ends as [`TaskError::Killed`], unless its result is there already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use pannier::TaskError;
+    ///
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(|()| -> () { loop { std::thread::park() } }, ());
+    /// handle.kill();
+    /// assert!(matches!(handle.join(), Err(TaskError::Killed)));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn kill(&self) {
+        if !self.task.is_here() {
+            return;
+        }
+        let tasks = self.task.pending.tasks();
+        if !tasks.is_empty() {
+            self.task.pool.with_core(|core| {
+                for task in tasks {
+                    core.scheduler.kill(task);
+                }
+            });
+        }
+    }
+
+    /// The number of this submission; unique within its pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// assert_ne!(pool.submit(|()| (), ()).id(), pool.submit(|()| (), ()).id());
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.names.id
+    }
+}
+
+/// Withdraws what is still queued; whether that was everything.
+pub(crate) fn cancel(pool: &Inner, pending: &Pending) -> bool {
+    let tasks = pending.tasks();
+    if tasks.is_empty() {
+        return false;
+    }
+    pool.with_core(|core| {
+        let cancelled = tasks.into_iter().map(|task| core.scheduler.cancel(task));
+        // Not `all`, which stops at the first that came too late.
+        cancelled.fold(true, |all, one| all & one)
+    })
+}
+
+impl<R> JoinHandle<R> {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none; see [`TaskError`].
+    ///
+    /// # Panics
+    ///
+    /// If [`join_timeout`](Self::join_timeout), [`try_join`](Self::try_join) or polling has given
+    /// the result already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.submit(str_len, "long".to_owned()).join()?, 4);
+    ///
+    /// fn str_len(text: String) -> usize {
+    ///     text.len()
+    /// }
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn join(mut self) -> Result<R, TaskError> {
+        self.take(|pending| pending.wait(None)).expect("waiting without end ends with a result")
+    }
+
+    /// Waits for the result so long; `None` when the time is over, and the handle can be joined again.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let mut handle = pool.submit(|()| -> () { loop { std::thread::park() } }, ());
+    /// assert!(handle.join_timeout(Duration::from_millis(1)).is_none());
+    /// handle.kill();
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn join_timeout(&mut self, d: Duration) -> Option<Result<R, TaskError>> {
+        let deadline = Instant::now().checked_add(d);
+        self.take(|pending| pending.wait(deadline))
+    }
+
+    /// The result if it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Self::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let mut handle = pool.submit(|x: u32| x + 1, 1);
+    /// let two = loop {
+    ///     if let Some(result) = handle.try_join() {
+    ///         break result?;
+    ///     }
+    ///     std::thread::yield_now();
+    /// };
+    /// assert_eq!(two, 2);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn try_join(&mut self) -> Option<Result<R, TaskError>> {
+        self.take(Pending::is_complete)
+    }
+
+    /// The result, once `there` says that it is.
+    fn take(&mut self, there: impl FnOnce(&Pending) -> bool) -> Option<Result<R, TaskError>> {
+        if !self.task.is_here() {
+            return Some(Err(TaskError::ForkedHandle));
+        }
+        assert!(!self.taken, "the result of this task was taken before");
+        let Task { pool, pending } = &*self.task;
+        if !there(pending) {
+            return None;
+        }
+        self.taken = true;
+        let answer = pending.take_answers().pop().expect("a task of one item has one answer");
+        Some((self.decode)(answer, &pool.counters, &self.names))
+    }
+}
+
+/// The result of a task of one item.
+fn outcome_of<R: Data>(
+    answer: Answer,
+    counters: &Counters,
+    names: &Names,
+) -> Result<R, TaskError> {
+    let mut outcomes = outcomes_of(answer, counters, |_item| names.clone());
+    outcomes.pop().expect("an answer has as many outcomes as items")
+}
+
+impl<R> Future for JoinHandle<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let taken = self.take(|pending| pending.poll(cx.waker()));
+        taken.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<R> fmt::Debug for JoinHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.names.id)
+            .field("function", &self.names.function)
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}

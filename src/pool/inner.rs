@@ -1,0 +1,210 @@
+//! What the handles of a pool and its own thread share.
+//!
+//! One lock, around [`Core`]; it is held for bookkeeping and sends that do not wait, and never while
+//! foreign code runs: answers are given, and payloads dropped, after it is released.
+//! Does not know: the rules; the scheduler in the core does.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle as Thread;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::pending::{Answer, Fault};
+use super::payload::Payload;
+use super::scheduler::{Config, Refused, Shutdown};
+use super::stats::{Counters, Stats};
+use crate::error::{Error, Result};
+use crate::process::Program;
+use crate::shm::Memory;
+use crate::sys::poller::{Poller, Waker};
+
+/// A pool.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    core: Mutex<Core>,
+    /// The last worker is gone, or all are ready for the first time.
+    changed: Condvar,
+    pub(super) poller: Poller,
+    pub(super) waker: Waker,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) counters: Counters,
+    pub(super) program: Program,
+    pub(crate) workers: usize,
+    pub(crate) attempts: u32,
+    next_id: AtomicU64,
+    /// Contexts that nobody needs any more, for the workers to hear of.
+    forgotten: Mutex<Vec<u64>>,
+    thread: Mutex<Option<Thread<()>>>,
+}
+
+/// An answer that is to be given, and the payload that it ends.
+pub(super) struct Resolved {
+    pub(super) payload: Arc<Payload>,
+    pub(super) answer: Answer,
+}
+
+/// How long the death of a killed worker may take before it is reported as remaining.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+
+impl Inner {
+    pub(super) fn new(
+        config: Config,
+        attempts: u32,
+        program: Program,
+        memory_limit: u64,
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Inner {
+            workers: config.workers,
+            core: Mutex::new(Core::new(config)),
+            changed: Condvar::new(),
+            poller: Poller::new()?,
+            waker: Waker::new()?,
+            memory: Memory::new(memory_limit),
+            counters: Counters::default(),
+            program,
+            attempts,
+            next_id: AtomicU64::new(1),
+            forgotten: Mutex::default(),
+            thread: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn set_thread(&self, thread: Thread<()>) {
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// A number for a submission or a context.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Does something with the core, then all that follows from it.
+    pub(super) fn with_core<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
+        let mut core = self.lock();
+        let result = act(&mut core);
+        core.pump(self);
+        let resolved = core.take_resolved();
+        let wake = core.wants_starts();
+        if core.is_settled() {
+            self.changed.notify_all();
+        }
+        drop(core);
+        for Resolved { payload, answer } in resolved {
+            payload.pending.answer(answer);
+        }
+        if wake {
+            self.waker.wake();
+        }
+        result
+    }
+
+    /// Puts the items of a payload into the queue, or answers them at once.
+    pub(super) fn submit(&self, id: u64, payload: Arc<Payload>, items: u32, attempts: u32) {
+        self.counters.tasks_submitted.add(items.into());
+        let pending = payload.pending.clone();
+        let refused = self.with_core(|core| core.submit(id, payload, items, attempts));
+        if let Err(refused) = refused {
+            self.counters.tasks_failed.add(items.into());
+            let fault = match refused {
+                Refused::ShutDown => Fault::Closed,
+                Refused::Broken => self.lock().broken(),
+            };
+            pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+        }
+    }
+
+    /// Notes that no task will ask for a context again. Called with any lock held.
+    pub(super) fn forget_context(&self, context: u64) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(context);
+        self.waker.wake();
+    }
+
+    pub(super) fn take_forgotten(&self) -> Vec<u64> {
+        std::mem::take(&mut self.forgotten.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until every worker has been ready once, or the pool is broken.
+    pub(super) fn wait_until_started(&self) -> Result<()> {
+        let mut core = self.lock();
+        while !core.is_settled() {
+            core = self.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
+        }
+        core.start_failure().map_or(Ok(()), |failure| Err(Error::StartFailed(failure)))
+    }
+
+    /// Ends the pool; see [`Pool::shutdown`](crate::Pool::shutdown).
+    pub(super) fn shutdown(&self, how: Shutdown, deadline: Duration) -> Result<()> {
+        self.with_core(|core| core.shutdown(how));
+        self.waker.wake();
+        if !self.wait_until_closed(deadline) {
+            self.with_core(|core| core.shutdown(Shutdown::Kill));
+            self.waker.wake();
+            if !self.wait_until_closed(KILL_GRACE) {
+                return Err(Error::WorkersRemain { pids: self.lock().all_pids() });
+            }
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            if thread.thread().id() != std::thread::current().id() {
+                // It has nothing left to do, and says so only when it has.
+                let _panicked = thread.join();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let memory = self.memory.stats();
+        Stats {
+            workers_alive: self.lock().ready_pids().count().try_into().unwrap_or(u64::MAX),
+            blocks_live: memory.blocks_live,
+            segments_live: memory.segments_live,
+            segment_bytes: memory.segment_bytes,
+            ..self.counters.snapshot()
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers everything that waits, after a bug has ended the pool's thread.
+    pub(super) fn abandon(&self) {
+        let resolved = {
+            let mut core = self.lock();
+            core.abandon();
+            core.take_resolved()
+        };
+        for Resolved { payload, answer } in resolved {
+            payload.pending.answer(answer);
+        }
+    }
+
+    /// The pool's thread has come to its end.
+    pub(super) fn close(&self) {
+        self.lock().close();
+        self.changed.notify_all();
+    }
+
+    fn wait_until_closed(&self, patience: Duration) -> bool {
+        let deadline = Instant::now().checked_add(patience);
+        let mut core = self.lock();
+        while !core.is_closed() {
+            core = match deadline {
+                None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let woken = self.changed.wait_timeout(core, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+}

@@ -1,0 +1,240 @@
+//! One worker, as the parent sees it: its process, its connection, and what it has been sent.
+//!
+//! Promises: no call waits; what a message needs is sent before it.
+//! Does not know: why the worker is sent what.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::error::StartFailure;
+use super::payload::{Context, Payload};
+use super::scheduler::{TaskId, TaskSpec, WorkerId};
+use super::stderr::StderrTail;
+use crate::channel::{Control, Outbox, SendState, StatusReader, TaskHead, ToWorker};
+use crate::process::{Hello, Welcome, fits};
+use crate::shm::{BlockName, Memory};
+use crate::sys::child::Child;
+use crate::sys::poller::Interest;
+use crate::sys::socket::{Received, Wait};
+
+/// How long a start may take.
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A worker process.
+pub(super) struct Peer {
+    pub(super) worker: WorkerId,
+    pub(super) child: Child,
+    pub(super) control: Control,
+    pub(super) stage: Stage,
+    /// What it writes to standard error before it is ready.
+    pub(super) stderr: StderrTail,
+    pub(super) status: StatusReader,
+    /// Dispatched and not completed, in order: the first is running.
+    pub(super) sent: VecDeque<Dispatch>,
+    /// Of the next completion's blocks, those that the worker goes on using.
+    pub(super) keeping: Vec<BlockName>,
+    /// What the machine had killed for want of memory when this worker started.
+    pub(super) oom_kills_before: Option<u64>,
+    /// What its socket is waited for.
+    pub(super) interest: Interest,
+    attached: HashSet<u32>,
+    contexts: HashSet<u64>,
+    outbox: Outbox,
+}
+
+/// How far a worker has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It has not answered yet.
+    Starting { hello: Hello, deadline: Instant },
+    /// It cannot be used, and is on its way out.
+    Unfit(StartFailure),
+    Ready,
+    /// This process has killed it.
+    Killed,
+}
+
+/// A task on its way to a worker, or there.
+pub(super) struct Dispatch {
+    pub(super) task: TaskId,
+    pub(super) attempt: u32,
+    pub(super) spec: TaskSpec,
+    pub(super) payload: Arc<Payload>,
+}
+
+/// What the answer to the handshake says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    NotYet,
+    Ready,
+    Unfit,
+}
+
+impl Peer {
+    pub(super) fn new(
+        worker: WorkerId,
+        hello: Hello,
+        (child, control): (Child, Control),
+        stderr: StderrTail,
+        status: StatusReader,
+    ) -> Self {
+        Peer {
+            worker,
+            child,
+            control,
+            stage: Stage::Starting { hello, deadline: Instant::now() + START_DEADLINE },
+            stderr,
+            status,
+            sent: VecDeque::new(),
+            keeping: Vec::new(),
+            oom_kills_before: crate::sys::host::oom_kills(),
+            interest: Interest::Read,
+            attached: HashSet::new(),
+            contexts: HashSet::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        u32::try_from(self.worker.slot).expect("slots are counted in 32 bits")
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
+    }
+
+    /// Ends the process and its group.
+    pub(super) fn kill(&mut self) {
+        if self.is_ready() {
+            self.stage = Stage::Killed;
+        }
+        self.child.kill_group();
+    }
+
+    /// Asks the process to end when it has done what it was sent.
+    pub(super) fn stop(&mut self) -> io::Result<SendState> {
+        if !self.is_ready() {
+            self.kill();
+            return Ok(SendState::Done);
+        }
+        self.outbox.push(&ToWorker::Stop, Bytes::new(), None);
+        self.flush()
+    }
+
+    /// Gives up a start that takes too long.
+    pub(super) fn check_deadline(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Starting { deadline, .. } if deadline <= now => {
+                self.stage = Stage::Unfit(StartFailure::TimedOut { after: START_DEADLINE });
+                self.kill();
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads the answer to the handshake, if it has come.
+    pub(super) fn finish_handshake(&mut self) -> Answer {
+        let Stage::Starting { hello, .. } = &self.stage else { return Answer::NotYet };
+        let mut space = [0; 512];
+        let len = match self.control.socket().recv(&mut space, Wait::No) {
+            Ok(Received::Empty) => return Answer::NotYet,
+            Ok(Received::Packet(len, _no_fds)) => len,
+            // It is dying, and its death will tell how.
+            Ok(Received::Closed) | Err(_) => {
+                self.stage = Stage::Unfit(StartFailure::Exited);
+                return Answer::Unfit;
+            }
+        };
+        let welcome = rmp_serde::from_slice::<Welcome>(&space[..len]);
+        let ready = welcome.is_ok_and(|welcome| fits(hello, &welcome));
+        self.stage = if ready { Stage::Ready } else { Stage::Unfit(StartFailure::WrongProgram) };
+        if ready { Answer::Ready } else { Answer::Unfit }
+    }
+
+    /// Sends a task, after all that it needs.
+    pub(super) fn dispatch(&mut self, dispatch: Dispatch, memory: &Memory) -> io::Result<SendState> {
+        let Dispatch { task, attempt, spec, payload } = &dispatch;
+        if let Some(context) = &payload.context {
+            self.send_context(context, memory);
+        }
+        self.attach_all(&payload.parcel.names, false, memory);
+        memory.hold(self.slot(), &payload.parcel.names);
+        let head = TaskHead {
+            task: task.0,
+            attempt: *attempt,
+            entry: payload.entry,
+            context: payload.context.as_ref().map(|context| context.id),
+            first: spec.first,
+            count: spec.count,
+            frame: payload.parcel.place,
+        };
+        self.outbox.push(&ToWorker::Task(head), payload.parcel.frame.clone(), None);
+        self.sent.push_back(dispatch);
+        self.flush()
+    }
+
+    /// Gives the worker a block of its own arena, or says that there is none.
+    pub(super) fn grant(
+        &mut self,
+        granted: Result<BlockName, (u64, u64)>,
+        memory: &Memory,
+    ) -> io::Result<SendState> {
+        match granted {
+            Ok(name) => {
+                self.attach_all(&[name], true, memory);
+                self.outbox.push(&ToWorker::Grant(name), Bytes::new(), None);
+            }
+            Err((wanted, limit)) => {
+                self.outbox.push(&ToWorker::Deny { wanted, limit }, Bytes::new(), None);
+            }
+        }
+        self.flush()
+    }
+
+    pub(super) fn detach(&mut self, segment: u32) -> io::Result<SendState> {
+        if self.attached.remove(&segment) {
+            self.outbox.push(&ToWorker::Detach { segment }, Bytes::new(), None);
+        }
+        self.flush()
+    }
+
+    pub(super) fn forget(&mut self, context: u64) -> io::Result<SendState> {
+        if self.contexts.remove(&context) {
+            self.outbox.push(&ToWorker::Forget { context }, Bytes::new(), None);
+        }
+        self.flush()
+    }
+
+    /// Sends what had to wait.
+    pub(super) fn flush(&mut self) -> io::Result<SendState> {
+        self.outbox.flush(&self.control)
+    }
+
+    fn send_context(&mut self, context: &Context, memory: &Memory) {
+        if !self.contexts.insert(context.id) {
+            return;
+        }
+        self.attach_all(&context.parcel.names, false, memory);
+        memory.keep(self.slot(), &context.parcel.names);
+        let message = ToWorker::Context { context: context.id, frame: context.parcel.place };
+        self.outbox.push(&message, context.parcel.frame.clone(), None);
+    }
+
+    fn attach_all(&mut self, names: &[BlockName], writable: bool, memory: &Memory) {
+        for name in names {
+            if !self.attached.insert(name.segment) {
+                continue;
+            }
+            let attachment = memory.attachment(name.segment);
+            let attachment = attachment.expect("a block in use keeps its segment");
+            let (len, block_len) = (attachment.len, attachment.block_len);
+            let message = ToWorker::Attach { segment: name.segment, len, block_len, writable };
+            self.outbox.push(&message, Bytes::new(), Some(attachment.fd));
+        }
+    }
+}

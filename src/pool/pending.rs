@@ -1,0 +1,220 @@
+//! What a submission waits for: its items' results as they came, still encoded.
+//!
+//! Promises: each item is answered once; whoever waits is woken, by a condition variable or a waker.
+//! Does not know: the types; the thread that owns the handle decodes.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::error::{StartFailed, WorkerDied};
+use super::scheduler::{Split, TaskId};
+use crate::codec::{Body, CodecError};
+use crate::error::Error;
+use crate::task::PanicReport;
+
+/// The items of one payload, and what has become of them.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The ranges of items without an answer.
+    open: Vec<Range<u32>>,
+    answers: Vec<Answer>,
+    /// The tasks that the items are part of: one, or several after a death.
+    tasks: Vec<TaskId>,
+    waker: Option<Waker>,
+}
+
+/// What became of a range of items.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) result: Result<RawResult, Fault>,
+}
+
+/// A result frame that was checked, but for its metadata, and its bodies.
+#[derive(Debug)]
+pub(crate) struct RawResult {
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) bodies: Vec<Body<'static>>,
+    /// How long the items took in the worker.
+    pub(crate) elapsed: Duration,
+}
+
+/// Why items have no result.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Cancelled,
+    Killed,
+    Closed,
+    /// The pool is the parent's of this forked process.
+    Forked,
+    Broken(StartFailed),
+    /// As the error, but that its task is named by whoever owns the handle.
+    Died(Box<WorkerDied>),
+    /// The arguments never left: what was wrong with them.
+    Unwritable(CodecError),
+    Panicked(PanicReport),
+}
+
+impl Fault {
+    /// The same again, for another item of the same range.
+    pub(crate) fn copy(&self) -> Fault {
+        match self {
+            Fault::Cancelled => Fault::Cancelled,
+            Fault::Killed => Fault::Killed,
+            Fault::Closed => Fault::Closed,
+            Fault::Forked => Fault::Forked,
+            Fault::Broken(failure) => Fault::Broken(failure.clone()),
+            Fault::Died(death) => Fault::Died(death.clone()),
+            Fault::Unwritable(error) => Fault::Unwritable(copy_of(error)),
+            Fault::Panicked(report) => Fault::Panicked(report.clone()),
+        }
+    }
+}
+
+fn copy_of(error: &CodecError) -> CodecError {
+    let out_of_memory = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref() {
+        Some(&Error::OutOfMemory { wanted, limit }) => Some(Error::OutOfMemory { wanted, limit }),
+        _ => None,
+    };
+    match error {
+        CodecError::Frame(fault) => CodecError::Frame(*fault),
+        CodecError::Buffer(error) => match out_of_memory(&**error) {
+            Some(error) => CodecError::Buffer(Box::new(error)),
+            None => CodecError::Encode(error.to_string()),
+        },
+        CodecError::Encode(message) => CodecError::Encode(message.clone()),
+        other => CodecError::Encode(other.to_string()),
+    }
+}
+
+impl Pending {
+    pub(crate) fn new(items: u32) -> Self {
+        let open = if items == 0 { Vec::new() } else { vec![0..items] };
+        let state = State { open, answers: Vec::new(), tasks: Vec::new(), waker: None };
+        Pending { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    pub(super) fn assign(&self, task: TaskId) {
+        self.lock().tasks.push(task);
+    }
+
+    pub(super) fn split(&self, split: &Split) {
+        let mut state = self.lock();
+        state.tasks.retain(|task| *task != split.from);
+        let parts = [split.before, Some(split.blamed), split.after];
+        state.tasks.extend(parts.into_iter().flatten());
+    }
+
+    /// The tasks that items without an answer are part of.
+    pub(super) fn tasks(&self) -> Vec<TaskId> {
+        let state = self.lock();
+        if state.open.is_empty() { Vec::new() } else { state.tasks.clone() }
+    }
+
+    pub(super) fn answer(&self, answer: Answer) {
+        let mut state = self.lock();
+        state.close(answer.first..answer.first + answer.count);
+        state.answers.push(answer);
+        let waker = state.waker.take();
+        drop(state);
+        self.changed.notify_all();
+        if let Some(waker) = waker {
+            // A waker is foreign code; its panic must not end the pool's thread.
+            let _panicked = crate::task::catch(|| waker.wake());
+        }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lock().open.is_empty()
+    }
+
+    /// The ranges of items without an answer.
+    pub(super) fn open(&self) -> Vec<Range<u32>> {
+        self.lock().open.clone()
+    }
+
+    /// The answers that have come since the last call.
+    pub(crate) fn take_answers(&self) -> Vec<Answer> {
+        std::mem::take(&mut self.lock().answers)
+    }
+
+    /// Waits for answers, until `deadline` if there is one; whether there are any.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.lock();
+        while state.answers.is_empty() {
+            state = match deadline {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let woken = self.changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Whether there are answers; if not, the waker is called when there are.
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if state.answers.is_empty() {
+            state.waker = Some(waker.clone());
+        }
+        !state.answers.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn close(&mut self, range: Range<u32>) {
+        let around = |open: &Range<u32>| open.start <= range.start && range.end <= open.end;
+        let at = self.open.iter().position(around).expect("an item is answered once");
+        let open = self.open.swap_remove(at);
+        let rest = [open.start..range.start, range.end..open.end];
+        self.open.extend(rest.into_iter().filter(|part| !part.is_empty()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(first: u32, count: u32) -> Answer {
+        Answer { first, count, result: Err(Fault::Cancelled) }
+    }
+
+    #[test]
+    fn the_parts_of_a_payload_may_be_answered_in_any_order() {
+        let pending = Pending::new(5);
+        pending.answer(answer(3, 1));
+        pending.answer(answer(4, 1));
+        assert!(!pending.is_complete());
+        pending.answer(answer(0, 3));
+        assert!(pending.is_complete());
+        assert_eq!(pending.take_answers().len(), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "an item is answered once")]
+    fn an_item_that_is_answered_twice_is_a_bug() {
+        let pending = Pending::new(2);
+        pending.answer(answer(0, 1));
+        pending.answer(answer(0, 2));
+    }
+}

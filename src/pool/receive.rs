@@ -1,0 +1,155 @@
+//! What workers say, taken with caution: each message is checked before the ledger or the scheduler
+//! hears of it.
+//!
+//! Promises: no bytes of a worker panic this process; a worker that says what cannot be is ended.
+//! Does not know: what follows for the tasks.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::core::Core;
+use super::inner::Inner;
+use super::payload::located;
+use super::pending::RawResult;
+use super::scheduler::{Delivery, TaskId, WorkerId};
+use crate::channel::{
+    Completion, FramePlace, Incoming, Parcel, SegmentCheck, ToParent, pool_limits,
+};
+use crate::codec::{Body, Copies};
+use crate::frame::{Frame, Location};
+use crate::shm::BlockName;
+use crate::sys::socket::Wait;
+
+/// What became of reading.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Blocks that are asked for, by length.
+    pub(super) wants: Vec<u64>,
+    /// Nothing more will come that is worth reading.
+    pub(super) over: bool,
+}
+
+/// A message that a worker in its right mind does not send.
+struct Nonsense;
+
+/// Blocks that one completion may name.
+const MAX_KEEPING: usize = 1 << 20;
+
+/// Reads and acts on everything that the worker has sent.
+pub(super) fn all(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Heard {
+    let mut heard = Heard::default();
+    loop {
+        let Some(peer) = core.peer(worker) else { return heard };
+        let parcel = match peer.control.recv::<ToParent>(space, Wait::No) {
+            Ok(Incoming::Parcel(parcel)) => parcel,
+            Ok(Incoming::Empty) => return heard,
+            Ok(Incoming::Closed | Incoming::Garbage) | Err(_) => {
+                heard.over = true;
+                return heard;
+            }
+        };
+        if act(core, inner, worker, parcel, &mut heard).is_err() {
+            heard.over = true;
+            return heard;
+        }
+    }
+}
+
+fn act(
+    core: &mut Core,
+    inner: &Inner,
+    worker: WorkerId,
+    parcel: Parcel<ToParent>,
+    heard: &mut Heard,
+) -> Result<(), Nonsense> {
+    let peer = core.peer(worker).ok_or(Nonsense)?;
+    match parcel.message {
+        ToParent::Keeping { blocks } => {
+            peer.keeping.extend(blocks);
+            if peer.keeping.len() > MAX_KEEPING {
+                return Err(Nonsense);
+            }
+        }
+        ToParent::Completed(completion) => {
+            return complete(core, inner, worker, completion, parcel.frame);
+        }
+        ToParent::NeedBlock { len } => heard.wants.push(len),
+        ToParent::Released { blocks } => {
+            let slot = peer.slot();
+            inner.memory.release(slot, &blocks).map_err(|_| Nonsense)?;
+        }
+    }
+    Ok(())
+}
+
+fn complete(
+    core: &mut Core,
+    inner: &Inner,
+    worker: WorkerId,
+    completion: Completion,
+    packet: Vec<u8>,
+) -> Result<(), Nonsense> {
+    let task = TaskId(completion.task);
+    let peer = core.peer(worker).ok_or(Nonsense)?;
+    let slot = peer.slot();
+    let mut mentioned = Vec::new();
+    let raw = read_result(inner, slot, &completion, packet, &mut mentioned)?;
+    let verdict = core.scheduler.complete(worker, task);
+    let peer = core.peer(worker).ok_or(Nonsense)?;
+    let kept = std::mem::take(&mut peer.keeping);
+    if verdict == Delivery::Violation || peer.sent.front().is_none_or(|sent| sent.task != task) {
+        return Err(Nonsense);
+    }
+    let sent = peer.sent.pop_front().ok_or(Nonsense)?;
+    mentioned.extend_from_slice(&sent.payload.parcel.names);
+    mentioned.sort_unstable();
+    mentioned.dedup();
+    inner.memory.complete(slot, &mentioned, &kept);
+    let Completion { copies: count, copied_bytes: bytes, .. } = completion;
+    inner.counters.add_copies(Copies { count, bytes });
+    if verdict == Delivery::Deliver {
+        core.deliver(inner, sent.spec, raw);
+    }
+    Ok(())
+}
+
+/// Checks a result frame and takes hold of the blocks that it names.
+fn read_result(
+    inner: &Inner,
+    slot: u32,
+    completion: &Completion,
+    packet: Vec<u8>,
+    mentioned: &mut Vec<BlockName>,
+) -> Result<RawResult, Nonsense> {
+    let memory = &inner.memory;
+    let bytes = match completion.frame {
+        FramePlace::Packet => packet,
+        FramePlace::Block { name, offset, len } => {
+            let range = (name.segment, offset, len);
+            let (buffer, name) =
+                memory.adopt(slot, range, name.generation).map_err(|_| Nonsense)?;
+            mentioned.push(name);
+            // Copied before it is looked at: its writer could still change it.
+            buffer.to_vec()
+        }
+    };
+    let check = |range, generation| memory.check_held(slot, range, generation).map(|_| ());
+    let limits = pool_limits();
+    let frame = Frame::parse_head(&bytes, &limits, &SegmentCheck(check)).map_err(|_| Nonsense)?;
+    let mut bodies = Vec::new();
+    for descriptor in frame.descriptors() {
+        if descriptor.location != Location::Segment {
+            return Err(Nonsense);
+        }
+        let at = located(&descriptor);
+        let range = (at.segment, at.offset, descriptor.len);
+        let (buffer, name) = memory.adopt(slot, range, at.generation).map_err(|_| Nonsense)?;
+        mentioned.push(name);
+        inner.counters.bytes_out_of_band.add(descriptor.len);
+        bodies.push(Body::Owned { buffer, kind: descriptor.kind });
+    }
+    let metadata = frame.metadata().to_vec();
+    inner.counters.bytes_in_band.add(u64::try_from(metadata.len()).unwrap_or(u64::MAX));
+    let elapsed = Duration::from_nanos(completion.nanoseconds);
+    Ok(RawResult { metadata, bodies, elapsed })
+}

@@ -1,0 +1,225 @@
+//! Running one task in a worker: from its frame to the frame of its outcomes.
+//!
+//! Promises: what a task brought is let go of, or told to be kept, when it is completed.
+//! Does not know: how messages come and go.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::payload::{frame_of, located};
+use super::worker::{Link, WorkerSide};
+use crate::channel::{
+    Completion, EntryName, FramePlace, INLINE_FRAME_MAX, Phase, SegmentCheck, StatusWriter,
+    StoreSink, TaskHead, ToParent, pool_limits,
+};
+use crate::codec::{Bodies, Body, CodecError, Copies, Options, Placed, Reader, Sink, Writer};
+use crate::frame::{Frame, FrameError, Location, SegmentFault};
+use crate::shm::{Attached, BlockName, Store};
+use crate::sys::host;
+use crate::task::{Context, Entry, Failure, Outcome, Run, catch, resolve};
+
+/// What a worker keeps from task to task.
+pub(super) struct Server {
+    side: &'static WorkerSide,
+    status: StatusWriter,
+    entries: HashMap<EntryName, Option<&'static Entry>>,
+    contexts: HashMap<u64, ContextState>,
+}
+
+/// What the items of a map share, before and after the first of them needs it.
+enum ContextState {
+    Raw(FramePlace, Vec<u8>),
+    Decoded(Result<Context, Failure>),
+}
+
+/// A frame with its bodies leased.
+struct Opened {
+    metadata: Vec<u8>,
+    bodies: Bodies<'static>,
+    /// The blocks that it names or lies in.
+    names: Vec<BlockName>,
+}
+
+/// Names in one message; more go in several.
+const NAMES_AT_ONCE: usize = 1_000;
+
+impl Server {
+    pub(super) fn new(side: &'static WorkerSide, status: StatusWriter) -> Self {
+        Server { side, status, entries: HashMap::new(), contexts: HashMap::new() }
+    }
+
+    pub(super) fn add_context(&mut self, context: u64, place: FramePlace, frame: Vec<u8>) {
+        self.contexts.insert(context, ContextState::Raw(place, frame));
+    }
+
+    pub(super) fn forget(&mut self, context: u64) {
+        let forgotten = self.contexts.remove(&context);
+        // Its destructor is the user's.
+        let _panicked = catch(|| drop(forgotten));
+    }
+
+    /// Runs a task and says what became of it.
+    pub(super) fn run(&mut self, head: &TaskHead, frame: Vec<u8>) {
+        self.side.attempt.store(head.attempt, Ordering::Relaxed);
+        self.status.begin(head.task, head.first);
+        let began = Instant::now();
+        let mut mentioned = Vec::new();
+        let mut sink = StoreSink::new(&self.side.memory);
+        let outcomes = Writer::new(&Options { depth: 1, ..Options::default() });
+        let opened = self.open(head.frame, frame, false);
+        let (outcomes, mut copies) = match opened {
+            Ok(opened) => {
+                mentioned.clone_from(&opened.names);
+                self.run_opened(head, opened, outcomes, &mut sink)
+            }
+            Err(error) => {
+                let outcomes = all_failed(head.count, &error.into(), outcomes, &mut sink);
+                (outcomes, Copies::default())
+            }
+        };
+        copies.count += sink.copies().count;
+        copies.bytes += sink.copies().bytes;
+        let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let completion = Completion {
+            task: head.task,
+            frame: FramePlace::Packet,
+            copies: copies.count,
+            copied_bytes: copies.bytes,
+            nanoseconds,
+        };
+        self.status.progress(Phase::Sending, head.first + head.count - 1);
+        self.complete(completion, outcomes, mentioned);
+        self.status.idle();
+    }
+
+    fn run_opened(
+        &mut self,
+        head: &TaskHead,
+        opened: Opened,
+        outcomes: Writer,
+        sink: &mut StoreSink<'_, Arc<Attached<Link>>>,
+    ) -> (Writer, Copies) {
+        let entry = *self.entries.entry(head.entry).or_insert_with(|| resolve(&head.entry));
+        let Some(entry) = entry else {
+            let message = "the function is not part of the worker's program".to_owned();
+            let failure = Failure::Unreadable { at: 0, message };
+            return (all_failed(head.count, &failure, outcomes, sink), Copies::default());
+        };
+        if let Some(context) = head.context {
+            self.decode_context(context, entry);
+        }
+        let context = head.context.and_then(|context| match self.contexts.get(&context) {
+            Some(ContextState::Decoded(context)) => Some(context),
+            _ => None,
+        });
+        let mut items = Reader::new(&opened.metadata, &opened.bodies, &pool_limits());
+        let positioned = items.array().and_then(|_| items.skip(head.first));
+        if let Err(error) = positioned {
+            return (all_failed(head.count, &error.into(), outcomes, sink), Copies::default());
+        }
+        let (first, count, status) = (head.first, head.count, &self.status);
+        let mut run = Run { items, first, count, context, status, outcomes, sink };
+        entry.run(&mut run);
+        let copies = run.items.copies();
+        (run.outcomes, copies)
+    }
+
+    /// Reads a context when the first task asks for it; a death on the way is that task's.
+    fn decode_context(&mut self, id: u64, entry: &Entry) {
+        let Some(ContextState::Raw(place, frame)) = self.contexts.get_mut(&id) else { return };
+        let (place, frame) = (*place, std::mem::take(frame));
+        let decode = || {
+            let opened = self.open(place, frame, true)?;
+            let mut reader = Reader::new(&opened.metadata, &opened.bodies, &pool_limits());
+            reader.array()?;
+            entry.context(&mut reader)
+        };
+        let decoded = match catch(decode) {
+            Ok(decoded) => decoded.map_err(Failure::from),
+            Err(report) => Err(Failure::Panicked(report)),
+        };
+        self.contexts.insert(id, ContextState::Decoded(decoded));
+    }
+
+    /// Checks a frame and leases what it refers to.
+    fn open(&self, place: FramePlace, packet: Vec<u8>, kept: bool) -> Result<Opened, CodecError> {
+        let memory = &self.side.memory;
+        let unknown = |index| FrameError::Segment { index, why: SegmentFault::Unknown };
+        let mut names = Vec::new();
+        let bytes = match place {
+            FramePlace::Packet => packet,
+            FramePlace::Block { name, offset, len } => {
+                let range = (name.segment, offset, len);
+                let leased = memory.lease(range, name.generation, kept);
+                let (block, name) = leased.map_err(|_| unknown(0))?;
+                names.push(name);
+                block.to_vec()
+            }
+        };
+        let check = |(segment, offset, len), _| memory.check(segment, offset, len);
+        let frame = Frame::parse(&bytes, &pool_limits(), &SegmentCheck(check))?;
+        let mut bodies = Vec::new();
+        for (index, descriptor) in (0..).zip(frame.descriptors()) {
+            if descriptor.location != Location::Segment {
+                return Err(unknown(index).into());
+            }
+            let at = located(&descriptor);
+            let range = (at.segment, at.offset, descriptor.len);
+            let leased = memory.lease(range, at.generation, kept);
+            let (buffer, name) = leased.map_err(|_| unknown(index))?;
+            names.push(name);
+            bodies.push(Body::Owned { buffer, kind: descriptor.kind });
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(Opened { metadata: frame.metadata().to_vec(), bodies: Bodies::new(bodies), names })
+    }
+
+    /// Sends the outcomes, and tells which of the blocks that came or go are still in use here.
+    fn complete(&self, mut completion: Completion, outcomes: Writer, mut mentioned: Vec<BlockName>) {
+        let memory = &self.side.memory;
+        // Failing here is failing to have memory for the frame: the worker's death tells.
+        let made = frame_of(outcomes);
+        let (frame, placed) = made.unwrap_or_else(|_| host::kill_own_group());
+        let mut results = memory.names_of(placed.iter().map(|placed| located(&placed.descriptor)));
+        let mut block = None;
+        if frame.len() > INLINE_FRAME_MAX {
+            let Ok(mut space) = memory.alloc(frame.len(), false) else {
+                host::kill_own_group()
+            };
+            space.copy_from_slice(&frame);
+            let space = space.freeze();
+            let at = memory.locate(&space).expect("an arena knows what it has just allocated");
+            let name = memory.names_of(std::iter::once(at))[0];
+            let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
+            completion.frame = FramePlace::Block { name, offset: at.offset, len };
+            results.push(name);
+            block = Some(space);
+        }
+        memory.publish(&results);
+        drop::<(Vec<Placed>, _)>((placed, block));
+        mentioned.extend(results);
+        mentioned.sort_unstable();
+        mentioned.dedup();
+        let packet = if completion.frame == FramePlace::Packet { &frame[..] } else { &[] };
+        memory.complete(&mentioned, |kept| {
+            for blocks in kept.chunks(NAMES_AT_ONCE) {
+                memory.link().say(&ToParent::Keeping { blocks: blocks.to_vec() }, &[]);
+            }
+            memory.link().say(&ToParent::Completed(completion), packet);
+        });
+    }
+}
+
+/// The outcomes of a task none of whose items can be read.
+fn all_failed(count: u32, failure: &Failure, mut outcomes: Writer, sink: &mut dyn Sink) -> Writer {
+    for _ in 0..count {
+        let outcome: Outcome<()> = failure.clone().into();
+        let written = outcomes.push(&outcome, sink);
+        written.expect("a report of text and numbers can be written");
+    }
+    outcomes
+}

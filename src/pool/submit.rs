@@ -1,0 +1,109 @@
+//! Submitting: from a function and its arguments to a payload in the queue.
+//!
+//! Promises: whatever is wrong with the arguments is an error of this handle alone.
+//! Does not know: workers.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::handle::JoinHandle;
+use super::inner::Inner;
+use super::payload::{Context, Packer, Parcel, Payload};
+use super::pending::{Answer, Fault, Pending};
+use super::resolve::Names;
+use crate::channel::EntryName;
+use crate::codec::CodecError;
+use crate::task::{Call, Data, entry_of, name_of};
+
+impl Inner {
+    /// One call of `C`; refused where the pool is the parent's of this forked process.
+    pub(super) fn submit_one<C: Call<Context = ()>>(
+        self: &Arc<Self>,
+        argument: C::Item,
+        is_here: bool,
+    ) -> JoinHandle<C::Output>
+    where
+        C::Item: Data,
+        C::Output: Data,
+    {
+        let argument_type = std::any::type_name::<C::Item>();
+        let names =
+            Names { id: self.next_id(), item: None, function: C::function(), argument: argument_type };
+        let packed = if is_here { self.pack_one(&argument) } else { Err(Fault::Forked) };
+        drop(argument);
+        let pending = match packed {
+            Ok(packer) => self.submit_packed::<C>(names.id, packer, None, self.attempts),
+            Err(fault) => self.refused(1, fault),
+        };
+        JoinHandle::new(self.clone(), pending, names)
+    }
+
+    fn pack_one<T: Serialize>(&self, value: &T) -> Result<Packer, Fault> {
+        let mut packer = self.packer();
+        packer.push(value)?;
+        Ok(packer)
+    }
+
+    /// For the items of one payload.
+    pub(crate) fn packer(&self) -> Packer {
+        Packer::new(self.memory.clone())
+    }
+
+    /// A number for a payload.
+    pub(crate) fn payload_id(&self) -> u64 {
+        self.next_id()
+    }
+
+    /// A value that many payloads share.
+    pub(crate) fn share_context<T: Serialize>(self: &Arc<Self>, value: &T) -> Result<Arc<Context>, Fault> {
+        let parcel = self.finish(self.pack_one(value)?)?;
+        Ok(Arc::new(Context::new(self.next_id(), parcel, Arc::downgrade(self))))
+    }
+
+    /// The items that were packed, as arguments of `C`.
+    pub(crate) fn submit_packed<C: Call>(
+        self: &Arc<Self>,
+        id: u64,
+        packer: Packer,
+        context: Option<Arc<Context>>,
+        attempts: u32,
+    ) -> Arc<Pending> {
+        let items = packer.count();
+        let made = entry_name::<C>().and_then(|entry| Ok((entry, self.finish(packer)?)));
+        let (entry, parcel) = match made {
+            Ok(made) => made,
+            Err(fault) => return self.refused(items, fault),
+        };
+        let pending = Arc::new(Pending::new(items));
+        let payload = Payload { parcel, entry, context, pending: pending.clone() };
+        self.submit(id, Arc::new(payload), items, attempts);
+        pending
+    }
+
+    fn finish(&self, packer: Packer) -> Result<Parcel, Fault> {
+        self.counters.add_copies(packer.copies());
+        let parcel = packer.finish()?;
+        self.counters.bytes_in_band.add(parcel.bytes_in_band);
+        self.counters.bytes_out_of_band.add(parcel.bytes_out_of_band);
+        Ok(parcel)
+    }
+
+    /// Items that fail before they are submitted.
+    fn refused(&self, items: u32, fault: Fault) -> Arc<Pending> {
+        self.counters.tasks_submitted.add(items.into());
+        self.counters.tasks_failed.add(items.into());
+        let pending = Arc::new(Pending::new(items));
+        pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+        pending
+    }
+}
+
+fn entry_name<C: Call>() -> Result<EntryName, Fault> {
+    name_of(entry_of::<C>()).ok_or_else(|| {
+        let text = "the program has no build-id, by which a worker could know that it is the same: \
+                    link it with `-C link-arg=-Wl,--build-id`";
+        Fault::Unwritable(CodecError::Encode(text.to_owned()))
+    })
+}

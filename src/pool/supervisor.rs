@@ -1,0 +1,261 @@
+//! The pool's own thread: it starts workers, hears them, and sees them die.
+//!
+//! It lives as long as the pool, because a worker ends with the thread that started it (prctl(2),
+//! PDEATHSIG); and no user code runs on it.
+//! Promises: what a dead worker had sent is read before its death is told; a pidfd is the truth of
+//! death, everything else a hint; a bug that ends this thread answers every waiting task.
+//! Does not know: the rules of what follows; the scheduler does.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::{Core, Obituary, Source};
+use super::error::{StartFailed, StartFailure};
+use super::inner::Inner;
+use super::peer::{Answer, Peer, Stage};
+use super::receive;
+use super::scheduler::{Blame, Event, TaskId, WorkerId};
+use super::stderr::StderrTail;
+use crate::channel::{Control, Phase, Progress, StatusReader, create_page};
+use crate::process::{self, Hello, Started};
+use crate::sys::child::ExitStatus;
+use crate::sys::host;
+use crate::sys::socket::Wait;
+
+/// Starts the pool's thread.
+pub(super) fn start(inner: &Arc<Inner>) -> io::Result<()> {
+    inner.poller.add(&inner.waker, Source::Wake.token())?;
+    let pool = inner.clone();
+    let thread = std::thread::Builder::new().name("pannier-pool".into());
+    inner.set_thread(thread.spawn(move || run(&pool))?);
+    Ok(())
+}
+
+fn run(inner: &Inner) {
+    let outcome = crate::task::catch(|| supervise(inner));
+    if !matches!(outcome, Ok(Ok(()))) {
+        // A bug, or a kernel without epoll: nobody will hear the workers again.
+        inner.abandon();
+    }
+    inner.close();
+}
+
+fn supervise(inner: &Inner) -> io::Result<()> {
+    let mut space = Control::space();
+    let mut tokens = Vec::new();
+    // Perform what the scheduler asks for from the first moment on.
+    inner.with_core(|_| ());
+    loop {
+        for worker in inner.with_core(Core::take_starts) {
+            start_worker(inner, worker);
+        }
+        let (timeout, over) = {
+            let core = inner.lock();
+            (next_timeout(&core), core.scheduler.is_closed())
+        };
+        if over {
+            return Ok(());
+        }
+        inner.poller.wait(&mut tokens, timeout)?;
+        for &token in &tokens {
+            handle(inner, Source::from_token(token), &mut space);
+        }
+        inner.with_core(|core| {
+            let now = core.now();
+            core.scheduler.handle_timeout(now);
+            check_deadlines(core);
+        });
+    }
+}
+
+fn next_timeout(core: &Core) -> Option<Duration> {
+    if core.wants_starts() {
+        return Some(Duration::ZERO);
+    }
+    let backoff = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
+    let start = core.start_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    [backoff, start].into_iter().flatten().min()
+}
+
+fn check_deadlines(core: &mut Core) {
+    let now = Instant::now();
+    for peer in core.peers.iter_mut().flatten() {
+        peer.check_deadline(now);
+    }
+}
+
+fn handle(inner: &Inner, source: Source, space: &mut [u8]) {
+    match source {
+        Source::Wake => {
+            inner.waker.drain();
+            forget_contexts(inner);
+        }
+        Source::Socket(worker) => {
+            let wants = inner.with_core(|core| hear(core, inner, worker, space));
+            // Without the lock: the kernel takes a while for a large one.
+            for len in wants {
+                grant(inner, worker, len);
+            }
+        }
+        Source::Death(worker) => inner.with_core(|core| bury(core, inner, worker, space)),
+        Source::Stderr(worker) => inner.with_core(|core| {
+            let Some(peer) = core.peer(worker) else { return };
+            if !peer.stderr.read() {
+                inner.poller.remove(&peer.stderr);
+            }
+        }),
+    }
+}
+
+/// Starts a process for a slot, and says so.
+fn start_worker(inner: &Inner, worker: WorkerId) {
+    let made = make_peer(inner, worker);
+    inner.with_core(|core| {
+        let peer = match made {
+            Ok(peer) => peer,
+            Err(error) => {
+                let cause = StartFailure::Exec(error.raw_os_error().unwrap_or(0));
+                core.last_failure =
+                    Some(StartFailed { cause, status: ExitStatus::Unknown, stderr_tail: None });
+                core.take_unwanted(worker);
+                return core.tell(Event::StartFailed { worker });
+            }
+        };
+        inner.counters.workers_started.add(1);
+        let unwanted = core.take_unwanted(worker);
+        let peer = core.peers[worker.slot].insert(peer);
+        if unwanted {
+            peer.kill();
+        }
+    });
+}
+
+fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
+    let page = create_page()?;
+    let status = StatusReader::attach(&page)?;
+    let Started { child, socket, stderr, nonce } = process::start(&inner.program)?;
+    // From here on an error drops the child, whose socket closes: it ends, and init reaps it.
+    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
+    let hello = Hello::new(nonce, slot, worker.generation);
+    greet(&socket, &hello, &page)?;
+    let stderr = StderrTail::new(stderr)?;
+    inner.poller.add(&child, Source::Death(worker).token())?;
+    inner.poller.add(&socket, Source::Socket(worker).token())?;
+    inner.poller.add(&stderr, Source::Stderr(worker).token())?;
+    Ok(Peer::new(worker, hello, (child, Control::new(socket)), stderr, status))
+}
+
+fn greet(
+    socket: &crate::sys::socket::Socket,
+    hello: &Hello,
+    page: &OwnedFd,
+) -> io::Result<()> {
+    let packet = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
+    let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
+    socket.send(&[&packet], &[parent.as_fd(), stderr.as_fd(), page.as_fd()], Wait::No)
+}
+
+/// Reads what a worker has sent; the blocks that it asks for are the answer.
+fn hear(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Vec<u64> {
+    let Some(peer) = core.peer(worker) else { return Vec::new() };
+    if matches!(peer.stage, Stage::Starting { .. }) {
+        match peer.finish_handshake() {
+            Answer::NotYet => {}
+            Answer::Ready => core.tell(Event::WorkerReady { worker }),
+            Answer::Unfit => {
+                inner.poller.remove(&peer.control);
+                peer.kill();
+            }
+        }
+        return Vec::new();
+    }
+    let sent = peer.flush();
+    core.after_send(inner, worker, sent);
+    let heard = receive::all(core, inner, worker, space);
+    if heard.over {
+        // It says no more: without this the end of file would be reported for ever.
+        if let Some(peer) = core.peer(worker) {
+            inner.poller.remove(&peer.control);
+        }
+        core.tell(Event::WorkerSuspect { worker });
+    }
+    heard.wants
+}
+
+fn grant(inner: &Inner, worker: WorkerId, len: u64) {
+    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
+    let granted = inner.memory.grant(slot, worker.generation, len).map_err(|error| match error {
+        crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
+        _ => (len, 0),
+    });
+    inner.with_core(|core| {
+        let Some(peer) = core.peer(worker) else { return };
+        let sent = peer.grant(granted, &inner.memory);
+        core.after_send(inner, worker, sent);
+    });
+}
+
+/// A worker is dead: reads what it left, and tells the scheduler.
+fn bury(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
+    if core.peer(worker).is_none() {
+        return;
+    }
+    receive::all(core, inner, worker, space);
+    let Some(mut peer) = core.peers[worker.slot].take() else { return };
+    // What it left behind in its group goes too, before the number of the group is given up.
+    peer.child.kill_group();
+    let status = peer.child.exit_status();
+    peer.stderr.read();
+    inner.poller.remove(&peer.child);
+    inner.poller.remove(&peer.control);
+    inner.poller.remove(&peer.stderr);
+    inner.memory.forget_worker(peer.slot(), worker.generation);
+    let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
+    if !was_ready {
+        let cause = match peer.stage {
+            Stage::Unfit(cause) => cause,
+            _ => StartFailure::Exited,
+        };
+        let stderr_tail = peer.stderr.text();
+        core.last_failure = Some(StartFailed { cause, status, stderr_tail });
+        return core.tell(Event::StartFailed { worker });
+    }
+    if !core.scheduler.is_closing() {
+        inner.counters.workers_died.add(1);
+    }
+    let progress = peer.status.read();
+    let blame = progress.map(|Progress { task, item, .. }| Blame { task: TaskId(task), item });
+    core.obituary = Some(Obituary {
+        pid: peer.child.id(),
+        generation: worker.generation,
+        status,
+        oom_suspected: suspect_oom(&peer, status),
+        phase: progress.map_or(Phase::Idle, |progress| progress.phase),
+        sent: peer.sent.into(),
+    });
+    core.tell(Event::WorkerDied { worker, blame });
+}
+
+/// Whether a worker that was killed, and not by us, may have been killed for want of memory.
+fn suspect_oom(peer: &Peer, status: ExitStatus) -> bool {
+    let killed = matches!(status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
+    let ours = matches!(peer.stage, Stage::Killed);
+    killed && !ours && host::oom_kills() > peer.oom_kills_before
+}
+
+fn forget_contexts(inner: &Inner) {
+    for context in inner.take_forgotten() {
+        inner.with_core(|core| {
+            for slot in 0..core.peers.len() {
+                let Some(peer) = core.peers[slot].as_mut().filter(|peer| peer.is_ready()) else {
+                    continue;
+                };
+                let (worker, sent) = (peer.worker, peer.forget(context));
+                core.after_send(inner, worker, sent);
+            }
+        });
+    }
+}
