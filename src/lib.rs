@@ -2,8 +2,10 @@
 
 mod buffer;
 mod error;
+mod frame;
 
 pub use bytemuck::{self, Pod};
 
 pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
 pub use crate::error::{Error, Result};
+pub use crate::frame::{DescriptorFault, FrameError, LimitKind, Limits, MetaFault, SegmentFault};
