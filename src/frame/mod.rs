@@ -33,7 +33,7 @@ pub use error::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault}
 pub(crate) use header::HEADER_LEN;
 pub(crate) use kind::Kind;
 pub use limits::Limits;
-pub(crate) use metadata::{check_metadata, count_references, skip_value};
+pub(crate) use metadata::{check_metadata, count_references, skip_token, skip_value};
 pub(crate) use parse::Frame;
 pub(crate) use segments::{NoSegments, Segments};
 pub(crate) use write::{HeadOptions, Layout, write_frame, write_head};
