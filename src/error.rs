@@ -4,6 +4,8 @@
 //! not built is absent.
 #![forbid(unsafe_code)]
 
+use crate::codec::CodecError;
+use crate::frame::FrameError;
 #[cfg(feature = "pool")]
 use crate::pool::{RemoteError, StartFailed, TaskError};
 
@@ -89,7 +91,16 @@ pub enum Error {
         /// What may be had in all.
         limit: u64,
     },
+    /// A value could not be written or read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     /// The operating system refused something.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Error::Codec(error.into())
+    }
 }

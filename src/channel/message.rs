@@ -52,18 +52,33 @@ pub(crate) struct TaskHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
     /// A segment to map; its descriptor comes with the packet.
-    Attach { segment: u32, len: u64, block_len: u64, writable: bool },
+    Attach {
+        segment: u32,
+        len: u64,
+        block_len: u64,
+        writable: bool,
+    },
     /// A segment to unmap.
-    Detach { segment: u32 },
+    Detach {
+        segment: u32,
+    },
     /// What the tasks of a map share.
-    Context { context: u64, frame: FramePlace },
+    Context {
+        context: u64,
+        frame: FramePlace,
+    },
     /// No task will ask for that context again.
-    Forget { context: u64 },
+    Forget {
+        context: u64,
+    },
     Task(TaskHead),
     /// A block of the worker's arena to write.
     Grant(BlockName),
     /// There is no memory for a block that was asked for.
-    Deny { wanted: u64, limit: u64 },
+    Deny {
+        wanted: u64,
+        limit: u64,
+    },
     /// Finish what was sent before this, and end.
     Stop,
 }
@@ -72,12 +87,18 @@ pub(crate) enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToParent {
     /// Of the blocks that the next completion mentions, those that the worker goes on using.
-    Keeping { blocks: Vec<BlockName> },
+    Keeping {
+        blocks: Vec<BlockName>,
+    },
     Completed(Completion),
     /// A block is wanted.
-    NeedBlock { len: u64 },
+    NeedBlock {
+        len: u64,
+    },
     /// Blocks that were kept are not used any more.
-    Released { blocks: Vec<BlockName> },
+    Released {
+        blocks: Vec<BlockName>,
+    },
 }
 
 /// A task that ran to its end, however that was.

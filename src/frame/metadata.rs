@@ -54,6 +54,17 @@ pub(crate) fn skip_value(metadata: &[u8], at: usize) -> Option<usize> {
     Some(tokens.at)
 }
 
+/// End of the token that starts at `at`, and the buffer that it refers to: a value without its
+/// items, so that a reader of values can tell where it stood. `None` for what is no token.
+pub(crate) fn skip_token(metadata: &[u8], at: usize) -> Option<(usize, Option<u32>)> {
+    let mut tokens = Tokens { bytes: metadata, at };
+    let reference = match tokens.token().ok()? {
+        Token::Reference(index) => Some(index),
+        Token::Leaf | Token::Text(_) | Token::Open(_) => None,
+    };
+    Some((tokens.at, reference))
+}
+
 /// How many buffers are referenced, all of them below `buffers`.
 fn walk(metadata: &[u8], buffers: u32, limits: &Limits) -> Result<u32, FrameError> {
     let mut tokens = Tokens { bytes: metadata, at: 0 };

@@ -9,10 +9,6 @@
 //! segments only what the caller's [`Segments`] answers.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "used by the floors above, which come next")
-)]
 
 mod descriptor;
 mod error;
@@ -28,12 +24,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use descriptor::{DESCRIPTOR_LEN, Descriptor, Location};
+pub(crate) use descriptor::{Descriptor, Location};
 pub use error::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault};
-pub(crate) use header::HEADER_LEN;
 pub(crate) use kind::Kind;
 pub use limits::Limits;
-pub(crate) use metadata::{check_metadata, count_references, skip_value};
+pub(crate) use metadata::{check_metadata, count_references, skip_token, skip_value};
 pub(crate) use parse::Frame;
 pub(crate) use segments::{NoSegments, Segments};
 pub(crate) use write::{HeadOptions, Layout, write_frame, write_head};

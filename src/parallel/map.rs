@@ -15,7 +15,9 @@ use serde::Serialize;
 
 use super::chunk::{Building, Chunk, Next};
 use super::size::ChunkSize;
-use crate::pool::{Context, Fault, Inner, Names, Packer, Pending, Pool, TaskError, cancel, error_of};
+use crate::pool::{
+    Context, Fault, Inner, Names, Packer, Pending, Pool, TaskError, cancel, error_of,
+};
 use crate::sys::epoch::OwnedHere;
 use crate::task::{Call, Data, Function, Plain, WithContext};
 
@@ -113,7 +115,11 @@ impl Pool {
         self.start_map::<WithContext<F, C, I::Item, R>, _>(Some(&context), items.into_iter())
     }
 
-    fn start_map<C: Call, I>(&self, context: Option<&impl Serialize>, items: I) -> Map<I, C::Output> {
+    fn start_map<C: Call, I>(
+        &self,
+        context: Option<&impl Serialize>,
+        items: I,
+    ) -> Map<I, C::Output> {
         let pool = self.inner();
         let context = match context {
             _ if !pool.is_here() => Err(Fault::Forked),

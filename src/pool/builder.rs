@@ -73,8 +73,7 @@ const MAX_WORKERS: usize = 1 << 20;
 const MAX_START_FAILURES: u32 = 4;
 /// So many workers may die one after the other, each before it has done anything.
 const MAX_FRUITLESS_DEATHS: u32 = 16;
-const BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(10), max: Duration::from_secs(5) };
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_secs(5) };
 /// How long a pool that is dropped lets running tasks go on.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 

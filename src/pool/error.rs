@@ -65,7 +65,9 @@ pub enum TaskError {
     #[error("the pool is broken, its workers do not start: {0}")]
     PoolBroken(StartFailed),
     /// This process was forked from the one that made the handle, and has no part in its pool.
-    #[error("the handle belongs to the parent of this forked process; build a pool of its own here")]
+    #[error(
+        "the handle belongs to the parent of this forked process; build a pool of its own here"
+    )]
     ForkedHandle,
 }
 
@@ -241,7 +243,10 @@ impl std::error::Error for WorkerDied {}
 impl fmt::Display for WorkerDied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let WorkerDied { status, phase, attempts, pid, task, .. } = self;
-        write!(f, "worker {pid} died with {status} while {phase} (attempt {attempts} of {task}); ")?;
+        write!(
+            f,
+            "worker {pid} died with {status} while {phase} (attempt {attempts} of {task}); "
+        )?;
         f.write_str(match status {
             _ if self.oom_suspected => {
                 "the machine ran out of memory meanwhile: use fewer workers or less memory in each"

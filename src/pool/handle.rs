@@ -255,11 +255,7 @@ impl<R> JoinHandle<R> {
 }
 
 /// The result of a task of one item.
-fn outcome_of<R: Data>(
-    answer: Answer,
-    counters: &Counters,
-    names: &Names,
-) -> Result<R, TaskError> {
+fn outcome_of<R: Data>(answer: Answer, counters: &Counters, names: &Names) -> Result<R, TaskError> {
     let mut outcomes = outcomes_of(answer, counters, |_item| names.clone());
     outcomes.pop().expect("an answer has as many outcomes as items")
 }

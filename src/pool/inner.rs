@@ -12,8 +12,8 @@ use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::pending::{Answer, Fault};
 use super::payload::Payload;
+use super::pending::{Answer, Fault};
 use super::scheduler::{Config, Refused, Shutdown};
 use super::stats::{Counters, Stats};
 use crate::error::{Error, Result};

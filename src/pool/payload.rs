@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::pending::{Fault, Pending};
 use super::inner::Inner;
+use super::pending::{Fault, Pending};
 use crate::buffer::Buffer;
 use crate::channel::{EntryName, FramePlace, INLINE_FRAME_MAX, StoreSink};
 use crate::codec::{CodecError, Copies, Options, Placed, Writer, array_header};
@@ -123,13 +123,14 @@ impl Packer {
 
 /// A frame of the values in a writer, as one array.
 pub(super) fn frame_of(writer: Writer) -> Result<(Vec<u8>, Vec<Placed>), CodecError> {
-    let header = array_header(writer.values());
+    let (header, header_len) = array_header(writer.values());
+    let header = &header[..header_len];
     let (metadata, placed) = writer.into_parts();
     let mut descriptors: Vec<Descriptor> = placed.iter().map(|placed| placed.descriptor).collect();
-    let layout = Layout::new(header.as_ref().len() + metadata.len(), &mut descriptors)?;
+    let layout = Layout::new(header.len() + metadata.len(), &mut descriptors)?;
     let mut frame = Vec::new();
     let options = HeadOptions::default();
-    write_head(&mut frame, &layout, &[header.as_ref(), &metadata], &descriptors, &options);
+    write_head(&mut frame, &layout, &[header, &metadata], &descriptors, &options);
     let frame_len = usize::try_from(layout.frame_len());
     frame.resize(frame_len.map_err(|_| CodecError::Encode("the frame is too long".into()))?, 0);
     Ok((frame, placed))

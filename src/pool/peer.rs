@@ -51,7 +51,10 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// It has not answered yet.
-    Starting { hello: Hello, deadline: Instant },
+    Starting {
+        hello: Hello,
+        deadline: Instant,
+    },
     /// It cannot be used, and is on its way out.
     Unfit(StartFailure),
     Ready,
@@ -157,7 +160,11 @@ impl Peer {
     }
 
     /// Sends a task, after all that it needs.
-    pub(super) fn dispatch(&mut self, dispatch: Dispatch, memory: &Memory) -> io::Result<SendState> {
+    pub(super) fn dispatch(
+        &mut self,
+        dispatch: Dispatch,
+        memory: &Memory,
+    ) -> io::Result<SendState> {
         let Dispatch { task, attempt, spec, payload } = &dispatch;
         if let Some(context) = &payload.context {
             self.send_context(context, memory);

@@ -179,7 +179,12 @@ impl Server {
     }
 
     /// Sends the outcomes, and tells which of the blocks that came or go are still in use here.
-    fn complete(&self, mut completion: Completion, outcomes: Writer, mut mentioned: Vec<BlockName>) {
+    fn complete(
+        &self,
+        mut completion: Completion,
+        outcomes: Writer,
+        mut mentioned: Vec<BlockName>,
+    ) {
         let memory = &self.side.memory;
         // Failing here is failing to have memory for the frame: the worker's death tells.
         let made = frame_of(outcomes);
@@ -187,9 +192,7 @@ impl Server {
         let mut results = memory.names_of(placed.iter().map(|placed| located(&placed.descriptor)));
         let mut block = None;
         if frame.len() > INLINE_FRAME_MAX {
-            let Ok(mut space) = memory.alloc(frame.len(), false) else {
-                host::kill_own_group()
-            };
+            let Ok(mut space) = memory.alloc(frame.len(), false) else { host::kill_own_group() };
             space.copy_from_slice(&frame);
             let space = space.freeze();
             let at = memory.locate(&space).expect("an arena knows what it has just allocated");

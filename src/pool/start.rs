@@ -31,11 +31,7 @@ pub fn init() {
 
 /// What [`premain!`](crate::premain) puts before `main`.
 #[doc(hidden)]
-pub extern "C" fn __premain(
-    argc: c_int,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) {
+pub extern "C" fn __premain(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     process::premain(__premain, (argc, argv, envp), serve_on_a_thread);
 }
 

@@ -29,8 +29,12 @@ impl Inner {
         C::Output: Data,
     {
         let argument_type = std::any::type_name::<C::Item>();
-        let names =
-            Names { id: self.next_id(), item: None, function: C::function(), argument: argument_type };
+        let names = Names {
+            id: self.next_id(),
+            item: None,
+            function: C::function(),
+            argument: argument_type,
+        };
         let packed = if is_here { self.pack_one(&argument) } else { Err(Fault::Forked) };
         drop(argument);
         let pending = match packed {
@@ -57,7 +61,10 @@ impl Inner {
     }
 
     /// A value that many payloads share.
-    pub(crate) fn share_context<T: Serialize>(self: &Arc<Self>, value: &T) -> Result<Arc<Context>, Fault> {
+    pub(crate) fn share_context<T: Serialize>(
+        self: &Arc<Self>,
+        value: &T,
+    ) -> Result<Arc<Context>, Fault> {
         let parcel = self.finish(self.pack_one(value)?)?;
         Ok(Arc::new(Context::new(self.next_id(), parcel, Arc::downgrade(self))))
     }

@@ -148,11 +148,7 @@ fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
     Ok(Peer::new(worker, hello, (child, Control::new(socket)), stderr, status))
 }
 
-fn greet(
-    socket: &crate::sys::socket::Socket,
-    hello: &Hello,
-    page: &OwnedFd,
-) -> io::Result<()> {
+fn greet(socket: &crate::sys::socket::Socket, hello: &Hello, page: &OwnedFd) -> io::Result<()> {
     let packet = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
     let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
     socket.send(&[&packet], &[parent.as_fd(), stderr.as_fd(), page.as_fd()], Wait::No)

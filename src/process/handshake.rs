@@ -53,8 +53,7 @@ impl Welcome {
 /// Whether question and answer are of one protocol, one start and one program.
 pub(crate) fn fits(hello: &Hello, welcome: &Welcome) -> bool {
     let Hello { magic, version, nonce, program, .. } = *hello;
-    (MAGIC, VERSION) == (magic, version)
-        && *welcome == Welcome { magic, version, nonce, program }
+    (MAGIC, VERSION) == (magic, version) && *welcome == Welcome { magic, version, nonce, program }
 }
 
 #[cfg(test)]

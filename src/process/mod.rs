@@ -12,6 +12,6 @@ mod premain;
 mod start;
 
 pub(crate) use self::enter::{Duty, enter, is_initialised};
-pub(crate) use self::handshake::{Hello, Nonce, Welcome, fits};
+pub(crate) use self::handshake::{Hello, Welcome, fits};
 pub(crate) use self::premain::premain;
 pub(crate) use self::start::{Program, Started, depth, start};

@@ -15,6 +15,6 @@ mod memory;
 mod store;
 
 pub(crate) use self::attached::{Attached, ParentLink};
-pub(crate) use self::ledger::{ArenaKind, BlockName, Fault};
-pub(crate) use self::memory::{Attachment, Memory, MemoryStats};
+pub(crate) use self::ledger::{BlockName, Fault};
+pub(crate) use self::memory::Memory;
 pub(crate) use self::store::{Located, Store};

@@ -11,7 +11,10 @@ pub(crate) enum Outcome<R> {
     Done(R),
     Panicked(PanicReport),
     /// The argument could not be read: where in the metadata, and the message.
-    Unreadable { at: u64, message: String },
+    Unreadable {
+        at: u64,
+        message: String,
+    },
     /// The result could not be written.
     Unwritable(String),
 }

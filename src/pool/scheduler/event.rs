@@ -93,8 +93,22 @@ pub(crate) enum Delivery {
 }
 
 /// How a pool is shut down, in order of severity. A later, more severe call escalates.
+///
+/// # Examples
+///
+/// ```
+/// # pannier::premain!();
+/// use std::time::Duration;
+///
+/// let pool = pannier::Pool::builder().workers(1).build()?;
+/// let forever = pool.submit(|()| -> () { loop { std::thread::park() } }, ());
+/// pool.shutdown(pannier::Shutdown::Kill, Duration::from_secs(10))?;
+/// assert!(matches!(forever.join(), Err(pannier::TaskError::Killed | pannier::TaskError::Cancelled)));
+/// # Ok::<(), pannier::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Shutdown {
+#[non_exhaustive]
+pub enum Shutdown {
     /// What was submitted is finished.
     Graceful,
     /// What is queued is cancelled; what was sent is finished, on another worker if its own dies.

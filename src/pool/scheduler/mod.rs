@@ -16,11 +16,6 @@
 //! | `sim`     | random histories against an independent oracle, and planted bugs    |
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), expect(dead_code, reason = "driven by the supervisor, which comes next"))]
-#![cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "driven by the supervisor, which comes next")
-)]
 
 mod event;
 mod machine;
@@ -31,8 +26,9 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use event::Shutdown;
 pub(crate) use event::{
-    Action, Backoff, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
+    Action, Backoff, Blame, Config, Delivery, Event, Refused, Resolution, WorkerId,
 };
 pub(crate) use machine::Scheduler;
 pub(crate) use task::{Split, TaskId, TaskSpec};

@@ -1,0 +1,200 @@
+//! [`Decoder`]: one value from one frame, or from metadata and buffers apart.
+//!
+//! Promises: a frame is checked before anything is decoded; what can share the frame's memory does.
+//! Does not know: MessagePack, nor the layout of a frame.
+#![forbid(unsafe_code)]
+
+use ::bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::buffer::Buffer;
+use crate::codec::CodecError;
+use crate::codec::bodies::{Bodies, Body};
+use crate::codec::parts::BufferSource;
+use crate::codec::reader::Reader;
+use crate::frame::{Descriptor, Frame, FrameError, Kind, Limits, NoSegments, count_references};
+
+/// Reads a value from one frame; it borrows where the type borrows and copies elsewhere.
+///
+/// # Errors
+///
+/// [`CodecError::Frame`] when the bytes are not one sound frame within the default [`Limits`],
+/// [`CodecError::Decode`] when they hold a value of another type.
+///
+/// # Examples
+///
+/// ```
+/// let frame = pannier::to_vec("borrowed")?;
+/// let text: &str = pannier::from_slice(&frame)?;
+/// assert!(frame.as_ptr_range().contains(&text.as_ptr()));
+/// # Ok::<(), pannier::CodecError>(())
+/// ```
+pub fn from_slice<'de, T: Deserialize<'de>>(frame: &'de [u8]) -> Result<T, CodecError> {
+    Decoder::new().from_slice(frame)
+}
+
+/// Reads a value from one frame, whose memory the buffers in the value share.
+///
+/// The memory stays allocated for as long as any of them lives. A buffer of a type that is aligned
+/// more strictly than the frame's memory is copied.
+///
+/// # Errors
+///
+/// As [`from_slice`].
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use pannier::Buffer;
+///
+/// let frame = Bytes::from(pannier::to_vec(&Buffer::from([7; 10_000]))?);
+/// let bytes: Buffer<u8> = pannier::from_bytes(frame.clone())?;
+/// assert!(frame.as_ptr_range().contains(&bytes.as_ptr()));
+/// # Ok::<(), pannier::CodecError>(())
+/// ```
+pub fn from_bytes<T: DeserializeOwned>(frame: Bytes) -> Result<T, CodecError> {
+    Decoder::new().from_bytes(frame)
+}
+
+/// How values are read: within which limits.
+///
+/// # Examples
+///
+/// ```
+/// use pannier::{CodecError, Decoder, FrameError, Limits};
+///
+/// let frame = pannier::to_vec(&"a long text".repeat(100))?;
+/// let decoder = Decoder::new().limits(Limits::default().meta_len(64));
+/// let refused = decoder.from_slice::<String>(&frame);
+/// assert!(matches!(refused, Err(CodecError::Frame(FrameError::Limit { .. }))));
+/// # Ok::<(), CodecError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    limits: Limits,
+}
+
+impl Decoder {
+    /// The defaults: [`Limits::default`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let frame = pannier::to_vec(&7)?;
+    /// assert_eq!(pannier::Decoder::new().from_slice::<u8>(&frame)?, 7);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What this decoder accepts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::{Decoder, Limits};
+    ///
+    /// let strict = Decoder::new().limits(Limits::default().frame_len(64));
+    /// assert!(strict.from_slice::<String>(&pannier::to_vec(&"long".repeat(99))?).is_err());
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Reads a value from one frame; it borrows where the type borrows and copies elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As the free [`from_slice`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let frame = pannier::to_vec(&[1, 2, 3])?;
+    /// let items: Vec<u8> = pannier::Decoder::new().from_slice(&frame)?;
+    /// assert_eq!(items, [1, 2, 3]);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn from_slice<'de, T: Deserialize<'de>>(&self, frame: &'de [u8]) -> Result<T, CodecError> {
+        let frame = Frame::parse(frame, &self.limits, &NoSegments)?;
+        let lent = |descriptor: &Descriptor| {
+            let bytes = frame.inline(descriptor)?;
+            Some(Body::Borrowed { bytes, kind: descriptor.kind })
+        };
+        let bodies = bodies(&frame, lent)?;
+        Reader::lent(frame.metadata(), bodies, &self.limits).last()
+    }
+
+    /// Reads a value from one frame, whose memory the buffers in the value share.
+    ///
+    /// # Errors
+    ///
+    /// As the free [`from_slice`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let frame = bytes::Bytes::from(pannier::to_vec("east")?);
+    /// assert_eq!(pannier::Decoder::new().from_bytes::<String>(frame)?, "east");
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn from_bytes<T: DeserializeOwned>(&self, frame: Bytes) -> Result<T, CodecError> {
+        let owner = Buffer::from(frame);
+        let frame = Frame::parse(&owner, &self.limits, &NoSegments)?;
+        let shared = |descriptor: &Descriptor| {
+            let buffer = owner.slice(frame.inline_range(descriptor)?);
+            Some(Body::Owned { buffer, kind: descriptor.kind })
+        };
+        let bodies = bodies(&frame, shared)?;
+        Reader::new(frame.metadata(), &bodies, &self.limits).last()
+    }
+
+    /// Reads a value from metadata whose buffers are elsewhere: each is fetched once, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_slice`], and what the source fails with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::{Buffer, Decoder, Encoder};
+    ///
+    /// let column: Buffer<f64> = vec![0.5; 1_000].into();
+    /// let mut buffers = Vec::new();
+    /// let metadata = Encoder::new().to_parts(&column, &mut buffers)?;
+    /// let again: Buffer<f64> = Decoder::new().from_parts(&metadata, &mut buffers)?;
+    /// assert_eq!(again.as_ptr(), column.as_ptr());
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn from_parts<T: DeserializeOwned>(
+        &self,
+        metadata: &[u8],
+        source: &mut (impl BufferSource + ?Sized),
+    ) -> Result<T, CodecError> {
+        let count = count_references(metadata, &self.limits)?;
+        let fetched = (0..count).map(|index| source.fetch(index));
+        let fetched: Vec<Buffer<u8>> = fetched.collect::<Result<_, _>>()?;
+        let bodies = fetched.into_iter().map(|buffer| Body::Owned { buffer, kind: Kind::OPAQUE });
+        Reader::new(metadata, &Bodies::new(bodies), &self.limits).last()
+    }
+}
+
+/// The bodies of a frame that has all of them.
+fn bodies<'de>(
+    frame: &Frame<'_>,
+    body: impl Fn(&Descriptor) -> Option<Body<'de>>,
+) -> Result<Bodies<'de>, FrameError> {
+    let bodies = frame
+        .descriptors()
+        .zip(0..)
+        .map(|(descriptor, index)| body(&descriptor).ok_or(FrameError::External { index }));
+    Ok(Bodies::new(bodies.collect::<Result<Vec<_>, _>>()?))
+}

@@ -1,0 +1,36 @@
+//! Values to frames and back: serde's data model over rmp-serde, large byte strings out of band.
+//!
+//! Promises: what is written by any type reads as that type, in band or out of band alike; bytes
+//! with an owner are neither copied nor written twice; no input makes it panic, recurse deeply or
+//! reserve more than the input's own size.
+//! Does not know: where out-of-band bytes go or come from. A [`Sink`] and [`Bodies`] do.
+#![forbid(unsafe_code)]
+
+mod bodies;
+mod buffer_impls;
+pub mod bytes;
+mod de;
+mod decoder;
+mod element;
+mod encoder;
+mod error;
+mod parts;
+pub mod pod;
+mod reader;
+mod scope;
+mod ser;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::decoder::{Decoder, from_bytes, from_slice};
+pub use self::encoder::{Encoder, to_vec};
+pub use self::error::CodecError;
+pub use self::parts::{BufferSink, BufferSource, Placement};
+
+pub(crate) use self::{
+    bodies::{Bodies, Body},
+    reader::{Copies, Reader},
+    writer::{Options, Payload, Placed, Sink, Writer, array_header},
+};
