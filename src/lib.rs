@@ -1,5 +1,10 @@
 //! Moves values and large buffers between processes, and runs work in worker processes that may crash.
 
+#![cfg_attr(
+    not(feature = "pool"),
+    expect(dead_code, unused_imports, reason = "parts of a floor that only the floors above call")
+)]
+
 mod buffer;
 #[cfg(feature = "channel")]
 mod channel;

@@ -5,7 +5,6 @@
 //! Does not know: where other processes see the bytes. Higher floors put their memory behind
 //! [`Owner`] and install [`set_alloc_hook`].
 
-
 mod buffer_mut;
 mod heap;
 mod immutable;

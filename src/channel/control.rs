@@ -157,7 +157,8 @@ mod tests {
         let mut space = Control::space();
         for context in 0..40 {
             outbox.flush(&ours).unwrap();
-            let Incoming::Parcel(parcel) = theirs.recv(&mut space, Wait::No).unwrap() else {
+            let received = theirs.recv::<ToWorker>(&mut space, Wait::No).unwrap();
+            let Incoming::Parcel(parcel) = received else {
                 panic!("message {context} has not come");
             };
             assert_eq!(parcel.message, ToWorker::Forget { context });

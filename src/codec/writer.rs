@@ -102,10 +102,12 @@ impl Writer {
         self.metadata.len()
     }
 
+    #[cfg(test)]
     pub(crate) fn metadata(&self) -> &[u8] {
         &self.metadata
     }
 
+    #[cfg(test)]
     pub(crate) fn placed(&self) -> &[Placed] {
         &self.placed
     }
@@ -115,6 +117,7 @@ impl Writer {
     }
 
     /// Forgets all values and keeps the memory.
+    #[cfg(test)]
     pub(crate) fn clear(&mut self) {
         self.metadata.clear();
         self.placed.clear();

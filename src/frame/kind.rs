@@ -24,11 +24,14 @@ impl Kind {
     pub(crate) const I32: Kind = Kind(0x22);
     pub(crate) const I64: Kind = Kind(0x23);
     pub(crate) const I128: Kind = Kind(0x24);
+    #[cfg(test)]
     pub(crate) const F16: Kind = Kind(0x31);
     pub(crate) const F32: Kind = Kind(0x32);
     pub(crate) const F64: Kind = Kind(0x33);
+    #[cfg(test)]
     /// Two `f32`: eight bytes.
     pub(crate) const COMPLEX64: Kind = Kind(0x43);
+    #[cfg(test)]
     /// Two `f64`: sixteen bytes.
     pub(crate) const COMPLEX128: Kind = Kind(0x44);
 

@@ -81,10 +81,12 @@ impl<'a> Frame<'a> {
         metadata::check_metadata(self.metadata, self.header.count, limits)
     }
 
+    #[cfg(test)]
     pub(crate) fn tag(&self) -> u32 {
         self.header.tag
     }
 
+    #[cfg(test)]
     pub(crate) fn has_checksum(&self) -> bool {
         self.header.checksum
     }
@@ -94,15 +96,18 @@ impl<'a> Frame<'a> {
     }
 
     /// Bytes of the whole frame.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Number of descriptors.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> u32 {
         self.header.count
     }
 
+    #[cfg(test)]
     pub(crate) fn descriptor(&self, index: u32) -> Option<Descriptor> {
         let at = usize::try_from(index).ok()?.checked_mul(DESCRIPTOR_LEN)?;
         RawDescriptor::read(self.table.get(at..)?)?.decode().ok()

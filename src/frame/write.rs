@@ -46,6 +46,7 @@ impl Layout {
     }
 
     /// Bytes of header, metadata, padding and table.
+    #[cfg(test)]
     pub(crate) fn head_len(&self) -> usize {
         self.head_len
     }

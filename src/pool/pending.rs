@@ -99,7 +99,7 @@ fn copy_of(error: &CodecError) -> CodecError {
 
 impl Pending {
     pub(crate) fn new(items: u32) -> Self {
-        let open = if items == 0 { Vec::new() } else { vec![0..items] };
+        let open = std::iter::once(0..items).filter(|items| !items.is_empty()).collect();
         let state = State { open, answers: Vec::new(), tasks: Vec::new(), waker: None };
         Pending { state: Mutex::new(state), changed: Condvar::new() }
     }

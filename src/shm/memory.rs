@@ -47,7 +47,6 @@ struct Mapped {
 /// What a worker needs to attach a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Attachment {
-    pub(crate) segment: u32,
     pub(crate) len: u64,
     pub(crate) block_len: u64,
     pub(crate) fd: Arc<OwnedFd>,
@@ -168,7 +167,7 @@ impl Memory {
         let mapped = state.segments.get(&segment)?;
         let block_len = state.ledger.block_len(segment)?;
         let len = u64::try_from(mapped.map.len()).ok()?;
-        Some(Attachment { segment, len, block_len, fd: mapped.fd.clone() })
+        Some(Attachment { len, block_len, fd: mapped.fd.clone() })
     }
 
     /// The blocks that these ranges lie in, each once.

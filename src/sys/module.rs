@@ -93,9 +93,9 @@ fn find_build_id(mut notes: &[u8]) -> Option<BuildId> {
     const NT_GNU_BUILD_ID: u32 = 3;
     loop {
         let (head, rest) = notes.split_first_chunk::<12>()?;
-        let word = |at: usize| {
+        let word = |at: usize| -> Option<u32> {
             let bytes = head.get(at..at + 4)?;
-            Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+            Some(bytemuck::pod_read_unaligned(bytes))
         };
         let name_len = usize::try_from(word(0)?).ok()?;
         let contents_len = usize::try_from(word(4)?).ok()?;

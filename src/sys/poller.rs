@@ -86,7 +86,7 @@ impl Waker {
 
     pub(crate) fn wake(&self) {
         // It fails only when the counter is full, and then the poller is awake.
-        let _full = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        let _full = rustix::io::write(&self.event, bytemuck::bytes_of(&1_u64));
     }
 
     pub(crate) fn drain(&self) {

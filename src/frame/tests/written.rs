@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::frame::descriptor::DESCRIPTOR_LEN;
+use crate::frame::header::HEADER_LEN;
 use proptest::prelude::*;
 
 use super::{base_frame, frame};
 use crate::frame::{
-    DESCRIPTOR_LEN, Descriptor, DescriptorFault, Frame, FrameError, HEADER_LEN, HeadOptions, Kind,
-    Layout, Limits, MetaFault, NoSegments, check_metadata, count_references, skip_value,
-    write_frame, write_head,
+    Descriptor, DescriptorFault, Frame, FrameError, HeadOptions, Kind, Layout, Limits, MetaFault,
+    NoSegments, check_metadata, count_references, skip_value, write_frame, write_head,
 };
 
 #[rustfmt::skip]
