@@ -27,7 +27,7 @@ mod task;
 pub use bytemuck::{self, Pod};
 
 pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
-#[cfg(feature = "pool")]
+#[cfg(feature = "channel")]
 pub use crate::channel::Phase;
 pub use crate::codec::{
     BufferSink, BufferSource, CodecError, Decoder, Encoder, Placement, bytes, from_bytes,
