@@ -22,21 +22,31 @@ pub(crate) enum Body<'de> {
 
 /// The bodies of a frame, in the order of their indices; built once for each frame.
 pub(crate) struct Bodies<'de> {
-    table: Arc<Table>,
-    /// As long as the table; `None` stands for owned bodies.
+    /// `None` for no bodies at all, as small messages have it.
+    table: Option<Arc<Table>>,
+    /// By index, up to the last that is lent; `None` stands for owned bodies.
     lent: Vec<Option<&'de [u8]>>,
 }
 
 impl<'de> Bodies<'de> {
     pub(crate) fn new(bodies: impl IntoIterator<Item = Body<'de>>) -> Self {
-        let parts = bodies.into_iter().map(|body| match body {
-            Body::Borrowed { bytes, kind } => (Region::new(bytes, kind, None), Some(bytes)),
-            Body::Owned { buffer, kind } => {
-                (Region::new(&buffer, kind, Some(buffer.clone())), None)
-            }
-        });
-        let (regions, lent): (Vec<_>, Vec<_>) = parts.unzip();
-        Bodies { table: Arc::new(Table { regions, by_address: OnceLock::new() }), lent }
+        let (mut regions, mut lent) = (Vec::new(), Vec::new());
+        for body in bodies {
+            regions.push(match body {
+                Body::Borrowed { bytes, kind } => {
+                    lent.resize(regions.len(), None);
+                    lent.push(Some(bytes));
+                    let (start, len) = (bytes.as_ptr().addr(), bytes.len());
+                    Region { start, len, kind, owned: None }
+                }
+                Body::Owned { buffer, kind } => {
+                    let (start, len) = (buffer.as_ptr().addr(), buffer.len());
+                    Region { start, len, kind, owned: Some(buffer) }
+                }
+            });
+        }
+        let table = Table { regions, by_address: OnceLock::new() };
+        Bodies { table: (!table.regions.is_empty()).then(|| Arc::new(table)), lent }
     }
 
     fn lent(&self, index: u32) -> Option<&'de [u8]> {
@@ -53,17 +63,17 @@ pub(super) enum Held<'de> {
 }
 
 impl<'de> Held<'de> {
-    pub(super) fn table(&self) -> &Arc<Table> {
+    pub(super) fn table(&self) -> Option<Arc<Table>> {
         match self {
-            Held::For(bodies) => &bodies.table,
-            Held::Here(bodies) => &bodies.table,
+            Held::For(bodies) => bodies.table.clone(),
+            Held::Here(bodies) => bodies.table.clone(),
         }
     }
 
     /// The bytes of the body with this index.
     pub(super) fn get(&self, index: u32) -> Option<&'de [u8]> {
         match self {
-            Held::For(bodies) => match bodies.table.region(index)?.owned.as_ref() {
+            Held::For(bodies) => match bodies.table.as_ref()?.region(index)?.owned.as_ref() {
                 Some(buffer) => Some(buffer),
                 None => bodies.lent(index),
             },
@@ -130,10 +140,6 @@ impl Table {
 }
 
 impl Region {
-    fn new(bytes: &[u8], kind: Kind, owned: Option<Buffer<u8>>) -> Self {
-        Region { start: bytes.as_ptr().addr(), len: bytes.len(), kind, owned }
-    }
-
     fn contains(&self, start: usize, len: usize) -> bool {
         start.checked_sub(self.start).is_some_and(|at| at <= self.len && len <= self.len - at)
     }
@@ -184,12 +190,12 @@ mod tests {
         let bodies = Bodies::new(bodies);
         for start in (0..4096).step_by(37) {
             for end in (start + 1..4096).step_by(101) {
-                let found = bodies.table.find(&memory[start..end], 3).unwrap();
+                let found = bodies.table.as_ref().unwrap().find(&memory[start..end], 3).unwrap();
                 assert_eq!(found.buffer.unwrap().as_ptr(), &raw const memory[start]);
             }
         }
         let elsewhere = vec![7; 64];
-        assert!(bodies.table.find(&elsewhere, 0).is_none());
+        assert!(bodies.table.as_ref().unwrap().find(&elsewhere, 0).is_none());
     }
 
     #[test]
@@ -197,9 +203,9 @@ mod tests {
         let memory: Buffer<u8> = vec![7; 128].into();
         let parts = [memory.slice(..64), memory.slice(32..96)];
         let bodies = Bodies::new(parts.iter().map(|part| owned(part, Kind::OPAQUE)));
-        assert!(bodies.table.find(&memory[..96], 0).is_none());
-        assert!(bodies.table.find(&memory[90..97], 0).is_none());
-        assert!(bodies.table.find(&memory[90..96], 0).is_some());
+        assert!(bodies.table.as_ref().unwrap().find(&memory[..96], 0).is_none());
+        assert!(bodies.table.as_ref().unwrap().find(&memory[90..97], 0).is_none());
+        assert!(bodies.table.as_ref().unwrap().find(&memory[90..96], 0).is_some());
     }
 
     #[test]
@@ -208,8 +214,8 @@ mod tests {
         let (whole, half) = (memory.clone(), memory.slice(..64));
         let bodies = [owned(&whole, Kind::F64), owned(&half, Kind::U32), owned(&half, Kind::U64)];
         let bodies = Bodies::new(bodies);
-        assert_eq!(bodies.table.find(&half, 1).unwrap().kind, Kind::U32);
-        assert_eq!(bodies.table.find(&half, 9).unwrap().kind, Kind::OPAQUE);
-        assert_eq!(bodies.table.find(&whole, 9).unwrap().kind, Kind::F64);
+        assert_eq!(bodies.table.as_ref().unwrap().find(&half, 1).unwrap().kind, Kind::U32);
+        assert_eq!(bodies.table.as_ref().unwrap().find(&half, 9).unwrap().kind, Kind::OPAQUE);
+        assert_eq!(bodies.table.as_ref().unwrap().find(&whole, 9).unwrap().kind, Kind::F64);
     }
 }

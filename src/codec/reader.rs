@@ -136,7 +136,7 @@ impl<'de> Reader<'de> {
         let (start, used) = (self.at, self.used);
         self.at = end;
         self.unseen = Some((start, end));
-        let scope = DecodeScope::enter(self.bodies.table().clone(), self.charged);
+        let scope = DecodeScope::enter(self.bodies.table(), self.charged);
         let value = self.metadata.get(start..end).unwrap_or_default();
         let decode = Decode::new(value, start, &self.bodies, &self.limits, &scope, used);
         let read = decode.run(self.depth);

@@ -93,7 +93,7 @@ fn swap_offer(offer: Option<Offer>) -> Option<Offer> {
 
 /// What the value that is being read on this thread may own, and what it has cost.
 struct Decoding {
-    table: Arc<Table>,
+    table: Option<Arc<Table>>,
     /// The body that was referenced last: most often the one that is asked for next.
     last: u32,
     copies: Copies,
@@ -110,7 +110,7 @@ pub(super) struct DecodeScope {
 
 impl DecodeScope {
     /// `charged` is what values read before this one from the same metadata have cost.
-    pub(super) fn enter(table: Arc<Table>, charged: u64) -> Self {
+    pub(super) fn enter(table: Option<Arc<Table>>, charged: u64) -> Self {
         let (copies, charges) = (Copies::default(), BTreeMap::new());
         let inner = Decoding { table, last: 0, copies, charged, charges };
         DecodeScope { outer: swap_decoding(Some(inner)), not_send: PhantomData }
@@ -157,7 +157,7 @@ pub(super) struct Found {
 }
 
 pub(super) fn find(bytes: &[u8]) -> Option<Found> {
-    decoding(|decoding| decoding.table.find(bytes, decoding.last)).flatten()
+    decoding(|decoding| decoding.table.as_ref()?.find(bytes, decoding.last)).flatten()
 }
 
 /// Bytes of this body were shared: if that was a repeat, it has cost nothing. A first use was never

@@ -1,4 +1,5 @@
 //! What only the inside shows: scopes, the memo, rollback, the reader, the format's exact errors.
+#![forbid(unsafe_code)]
 
 mod holes;
 mod hostile;

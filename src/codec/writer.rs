@@ -67,7 +67,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(options: &Options) -> Self {
-        let (metadata, placed, memo) = (Vec::new(), Vec::new(), Memo::new());
+        let metadata = Vec::with_capacity(SMALL_MESSAGE);
+        let (placed, memo) = (Vec::new(), Memo::new());
         Writer { options: *options, metadata, placed, memo, values: 0 }
     }
 
@@ -251,6 +252,7 @@ fn index_below(index: u32, count: usize) -> bool {
 }
 
 const DEFAULT_THRESHOLD: usize = 4096;
+const SMALL_MESSAGE: usize = 128;
 const SWALLOWED: &str =
     "a part of the value failed and its type went on; its `Serialize` must return the error";
 

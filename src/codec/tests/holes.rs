@@ -1,4 +1,5 @@
 //! What rmp-serde lets through and this floor does not.
+#![forbid(unsafe_code)]
 
 use serde::de::IgnoredAny;
 use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, Serializer};

@@ -1,4 +1,5 @@
 //! Rows 57 to 63 of the format's table of hostile inputs.
+#![forbid(unsafe_code)]
 
 use serde_bytes_like::OwnedBytes;
 

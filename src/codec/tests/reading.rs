@@ -1,4 +1,5 @@
 //! The reader: several values in one stream, copies, owners, scopes.
+#![forbid(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

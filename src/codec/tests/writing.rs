@@ -1,4 +1,5 @@
 //! The writer: who owns what is placed, what is remembered, what is taken back.
+#![forbid(unsafe_code)]
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
