@@ -78,7 +78,7 @@ impl StatusWriter {
     /// From now on the task is to blame for a death.
     pub(crate) fn begin(&self, task: u64, item: u32) {
         self.progress(Phase::Decoding, item);
-        self.task().store(task, Ordering::Release);
+        self.task().store(task.wrapping_add(1), Ordering::Release);
     }
 
     pub(crate) fn progress(&self, phase: Phase, item: u32) {
@@ -115,13 +115,14 @@ impl StatusReader {
         let word = self.words.all()[PROGRESS].load(Ordering::Acquire);
         let item = u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         let phase = phase(word >> 32);
-        (task != NO_TASK).then_some(Progress { task, phase, item })
+        let task = task.checked_sub(1)?;
+        Some(Progress { task, phase, item })
     }
 }
 
 const TASK: usize = 0;
 const PROGRESS: usize = 8;
-/// Task numbers begin at one.
+/// As a new page; tasks are written as the number after theirs.
 const NO_TASK: u64 = 0;
 
 fn code(phase: Phase) -> u32 {
@@ -157,10 +158,10 @@ mod tests {
         let (writer, reader) =
             (StatusWriter::attach(&page).unwrap(), StatusReader::attach(&page).unwrap());
         assert_eq!(reader.read(), None);
-        writer.begin(7, 3);
-        assert_eq!(reader.read(), Some(Progress { task: 7, phase: Phase::Decoding, item: 3 }));
+        writer.begin(0, 3);
+        assert_eq!(reader.read(), Some(Progress { task: 0, phase: Phase::Decoding, item: 3 }));
         writer.progress(Phase::Running, 4);
-        assert_eq!(reader.read(), Some(Progress { task: 7, phase: Phase::Running, item: 4 }));
+        assert_eq!(reader.read(), Some(Progress { task: 0, phase: Phase::Running, item: 4 }));
         writer.idle();
         assert_eq!(reader.read(), None);
     }

@@ -192,7 +192,7 @@ impl<I, R, P> Map<I, R, P> {
     /// ```
     /// # pannier::premain!();
     /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let mut map = pool.map(|()| std::process::abort(), [()]).attempts(1);
+    /// let mut map = pool.map(|()| -> () { std::process::abort() }, [()]).attempts(1);
     /// assert!(map.next().unwrap().is_err());
     /// # Ok::<(), pannier::Error>(())
     /// ```

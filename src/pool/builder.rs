@@ -113,7 +113,7 @@ impl PoolBuilder {
     /// ```
     /// # pannier::premain!();
     /// let pool = pannier::Pool::builder().workers(1).attempts(1).build()?;
-    /// assert!(pool.submit(|()| std::process::abort(), ()).join().is_err());
+    /// assert!(pool.submit(|()| -> () { std::process::abort() }, ()).join().is_err());
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn attempts(mut self, n: u32) -> Self {

@@ -210,7 +210,7 @@ impl fmt::Display for Panicked {
 /// use pannier::{ExitStatus, Phase, TaskError};
 ///
 /// let pool = pannier::Pool::builder().workers(1).attempts(1).build()?;
-/// let Err(TaskError::WorkerDied(death)) = pool.submit(|()| std::process::abort(), ()).join() else {
+/// let Err(TaskError::WorkerDied(death)) = pool.submit(|()| -> () { std::process::abort() }, ()).join() else {
 ///     panic!("the worker aborted")
 /// };
 /// assert!(matches!(death.status, ExitStatus::Signaled { signal: 6, .. }));

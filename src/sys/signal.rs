@@ -15,17 +15,26 @@ static LEADER: AtomicI32 = AtomicI32::new(0);
 
 /// Undoes ignored and blocked signals: they survive exec (signal(7)).
 pub(crate) fn reset() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // Rust programs ignore SIGPIPE, and a task expects an error as in any of them.
-        let disposition = if signal == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: no handler is installed, only a default; refused for the signals that have none.
-        unsafe { libc::signal(signal, disposition) };
+    for signal in (1..=libc::SIGRTMAX()).filter(|&signal| is_ignored(signal)) {
+        // SAFETY: no handler is installed, only the default.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // As in every Rust program: a task expects an error.
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the call initialises the set that it is given.
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: the set was initialised in the line above; the old mask is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: only asks; refused, with the zeros left as they are, for numbers that are no signal.
+    unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeros are a valid `sigaction`, and so is what the call writes.
+    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 /// From now on SIGTERM ends this process and its group, of which it is the leader, and the end of
