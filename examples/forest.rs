@@ -49,8 +49,9 @@ const BRIGHTEST: f64 = 16.0;
 const NOISE: f64 = 2.0;
 /// Every fifth of the original rows is held back and never enters the training part.
 const HELD_BACK: usize = 5;
-/// Seldom enough to leave the workers their processors; a tree's peak lasts longer.
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// Reading one process's page tables takes 3 ms here, of the very processors the workers run on:
+/// more often, the watching would slow what it watches.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 const KILL_DEADLINE: Duration = Duration::from_secs(30);
 /// Processor time, in clock ticks (10 ms), after which a worker is in the midst of a tree.
 const BUSY_TICKS: u64 = 10;
