@@ -6,6 +6,7 @@
 //! Promises: each task resolves exactly once; one death costs at most the task that ran; nothing is
 //! left behind.
 //! Does not know: maps; they are made of the same payloads, one floor up.
+#![forbid(unsafe_code)]
 
 mod builder;
 mod core;

@@ -3,7 +3,7 @@
 //! Promises: a process that was started as a worker never goes on as the program; when it cannot
 //! become a worker it exits with a code that says why.
 //! Does not know: what a worker does; it is given a [`Duty`].
-#![expect(unsafe_code, reason = "removes the marker from the environment")]
+#![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,17 +52,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The handshake's number, if this process was started as a worker.
 fn take_marker() -> Option<Nonce> {
     std::env::var_os(MARKER)?;
-    if thread_count() != Some(1) {
-        // `init` came too late: the program has threads, which may read the environment now.
-        std::process::exit(CANNOT_START);
-    }
-    // SAFETY: this process has one thread (checked above), and this one starts none meanwhile.
-    let marker = unsafe { host::take_env(MARKER) };
-    marker?.to_str()?.parse().ok().or_else(|| std::process::exit(CANNOT_START))
-}
-
-fn thread_count() -> Option<usize> {
-    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+    // It cannot be taken when `init` comes too late: the program has threads then.
+    let marker = host::take_env_alone(MARKER);
+    let nonce = marker.and_then(|marker| marker.to_str()?.parse().ok());
+    nonce.or_else(|| std::process::exit(CANNOT_START))
 }
 
 /// Makes this process a worker: its socket, its signals, its parent.

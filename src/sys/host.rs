@@ -14,14 +14,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::process::{Signal, getpid, kill_current_process_group};
 
-/// Takes a variable out of the environment.
-///
-/// # Safety
-///
-/// * No other thread of this process reads or writes the environment meanwhile.
-pub(crate) unsafe fn take_env(name: &str) -> Option<OsString> {
+/// Takes a variable out of the environment of a process that has one thread; `None` in others,
+/// which could be reading the environment.
+pub(crate) fn take_env_alone(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
-    // SAFETY: the caller's promise is the precondition (`std::env::remove_var`).
+    if std::fs::read_dir("/proc/self/task").ok()?.count() != 1 {
+        return None;
+    }
+    // SAFETY: this process has one thread (checked above), which starts no other meanwhile, so
+    // nobody else reads or writes the environment.
     unsafe { std::env::remove_var(name) };
     Some(value)
 }

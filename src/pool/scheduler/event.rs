@@ -1,6 +1,7 @@
 //! The words between the scheduler and its supervisor: what may be told, what may be asked for.
 //!
 //! Plain data. It promises nothing and knows nothing; the rules are in `machine`.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

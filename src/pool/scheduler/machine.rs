@@ -2,6 +2,7 @@
 //!
 //! It promises what the module's head says. It does not know what a payload is, how a worker is
 //! started or killed, or what time it is.
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::mem;

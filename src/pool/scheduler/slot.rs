@@ -12,6 +12,7 @@
 //!     | timer               |                                                v
 //!   BackingOff <------------'                                              Vacant
 //! ```
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! It promises that a task is in exactly one place, that an attempt is counted once, and that none
 //! is lost: `created = queued + sent + resolved`. It does not know workers (a slot is a number here)
 //! nor why a task ends.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

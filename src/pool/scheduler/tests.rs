@@ -1,4 +1,5 @@
 //! The rules by example: one short story each. Completeness is the simulation's business.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 //!
 //! Each `Plant` is a bug that can be switched on. The last tests show that the same histories find
 //! every one of them: what proves the machine has itself been proven.
+#![forbid(unsafe_code)]
 
 mod oracle;
 mod random;

@@ -2,6 +2,7 @@
 //!
 //! It promises an opinion of its own on every answer and action. It shares the vocabulary with the
 //! machine and nothing else: tasks are looked for, not indexed, and items are counted one by one.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A small generator of pseudo-random numbers (SplitMix64): the seed is the history.
+#![forbid(unsafe_code)]
 
 pub(super) struct Random(u64);
 

@@ -3,6 +3,7 @@
 //! A process works through its inbox in order, one item at a time, and may die at any point. What
 //! it completed stays readable after its death. The supervisor is as the real one may be at its
 //! worst: late, forgetful of the order of things, and at times wrong about who is to blame.
+#![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::time::Duration;
