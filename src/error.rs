@@ -12,7 +12,7 @@ use crate::pool::{RemoteError, StartFailed, TaskError};
 /// A result of this library; the error is [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Set-up or the system: not the bytes ([`FrameError`](crate::FrameError)), not one value
+/// Set-up or the system: not the bytes ([`FrameError`]), not one value
 /// ([`CodecError`]), not one task.
 ///
 /// # Examples

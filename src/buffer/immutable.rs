@@ -26,7 +26,7 @@ use crate::error::Result;
 ///   .clone()     ──┘                                a Vec's memory, a shared block, a Bytes, …
 /// ```
 ///
-/// It derefs to `[T]`. Cloning and slicing share the memory. `T` is any [`Pod`](crate::Pod) type
+/// It derefs to `[T]`. Cloning and slicing share the memory. `T` is any [`Pod`] type
 /// that is not zero-sized (a compile error), and the length is counted in items.
 ///
 /// As serde data it is one byte string in a binary format, and in a human-readable one a sequence
@@ -165,7 +165,7 @@ impl<T: Pod> Buffer<T> {
         if self.view.make_exclusive() { Ok(BufferMut::from_view(self.view)) } else { Err(self) }
     }
 
-    /// The exclusive form; a copy (made by [`alloc`](crate::alloc)) where
+    /// The exclusive form; a copy (made by [`alloc`]) where
     /// [`try_into_mut`](Self::try_into_mut) would give the buffer back.
     ///
     /// # Errors

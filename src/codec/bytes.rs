@@ -1,6 +1,6 @@
-//! `#[serde(with = "pannier::bytes")]` for fields of type [`bytes::Bytes`](::bytes::Bytes).
+//! `#[serde(with = "pannier::bytes")]` for fields of type [`::bytes::Bytes`].
 //!
-//! In a frame they travel as a [`Buffer`](crate::Buffer) of bytes: shared and not copied, where the
+//! In a frame they travel as a [`Buffer`] of bytes: shared and not copied, where the
 //! frame's memory can be.
 //!
 //! # Examples

@@ -1,7 +1,7 @@
 //! How a worker is born, recognised, and told from a program that was merely started again.
 //!
 //! A worker is this program, executed again with its end of a socket as standard input and a marker
-//! in the environment; [`enter`] finds both.
+//! in the environment; [`enter`](fn@enter) finds both.
 //! Promises: a worker that does not prove that it is the same program is not used; a worker ends
 //! with its parent; what a worker inherited from the parent is undone.
 //! Does not know: what a worker does once it is ready.
