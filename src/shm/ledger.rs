@@ -295,3 +295,112 @@ pub(super) fn name_of_range(
     let name = BlockName { segment, index, generation };
     (end <= block_len).then_some(name).ok_or(Fault::Bounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORKER: ArenaKind = ArenaKind::Outbound { slot: 1, generation: 1 };
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        ledger.add_segment(ArenaKind::Inbound, 4096, 2);
+        ledger.add_segment(WORKER, 4096, 2);
+        ledger
+    }
+
+    fn whole(name: BlockName) -> (u32, u64, u64) {
+        (name.segment, u64::from(name.index) * 4096, 4096)
+    }
+
+    #[test]
+    fn a_block_comes_back_warm_and_under_a_new_generation() {
+        let mut ledger = ledger();
+        let first = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        ledger.drop_parent(first);
+        let again = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        assert_eq!((first.segment, first.index), (again.segment, again.index));
+        assert_eq!(again.generation, first.generation + 1);
+        assert_eq!(ledger.add_parent(first), Err(Fault::Stale));
+    }
+
+    #[test]
+    fn a_dispatched_block_lives_without_the_parent_until_its_task_is_over() {
+        let mut ledger = ledger();
+        let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        ledger.hold(0, &[name]);
+        ledger.hold(0, &[name]);
+        ledger.drop_parent(name);
+        ledger.complete(0, &[name], &[]);
+        assert_eq!(ledger.live_blocks(), 1, "another task of the worker needs it");
+        ledger.complete(0, &[name], &[]);
+        assert_eq!(ledger.live_blocks(), 0);
+    }
+
+    #[test]
+    fn what_a_worker_keeps_lives_until_it_says_so() {
+        let mut ledger = ledger();
+        let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        ledger.hold(0, &[name]);
+        ledger.complete(0, &[name], &[name]);
+        ledger.drop_parent(name);
+        assert!(!ledger.is_exclusive(name));
+        assert_eq!(ledger.live_blocks(), 1);
+        assert_eq!(ledger.release(3, name), Err(Fault::Unknown), "another worker's word");
+        ledger.release(0, name).unwrap();
+        assert_eq!(ledger.live_blocks(), 0);
+        assert_eq!(ledger.release(0, name), Err(Fault::Unknown), "said twice");
+    }
+
+    #[test]
+    fn a_completion_that_names_a_block_twice_frees_it_once() {
+        let mut ledger = ledger();
+        let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        ledger.hold(0, &[name]);
+        ledger.drop_parent(name);
+        ledger.complete(0, &[name, name], &[]);
+        let blocks = [(); 3].map(|()| ledger.take(ArenaKind::Inbound, 4096));
+        assert_eq!(blocks.iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn a_worker_speaks_only_of_what_it_holds() {
+        let mut ledger = ledger();
+        let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        let generation = name.generation;
+        assert_eq!(ledger.check_held(0, whole(name), generation), Err(Fault::Unknown));
+        ledger.hold(0, &[name]);
+        assert_eq!(ledger.check_held(0, whole(name), generation), Ok(name));
+        assert_eq!(ledger.check_held(2, whole(name), generation), Err(Fault::Unknown));
+        assert_eq!(ledger.check_held(0, whole(name), generation + 1), Err(Fault::Stale));
+        let (segment, offset, len) = whole(name);
+        for (offset, len) in [(offset + 1, len), (offset, len + 1), (1 << 40, 1), (0, u64::MAX)] {
+            let refused = ledger.check_held(0, (segment, offset, len), generation);
+            assert_eq!(refused, Err(Fault::Bounds), "{offset}, {len}");
+        }
+        assert_eq!(ledger.check_held(0, (99, 0, 1), 1), Err(Fault::Unknown));
+    }
+
+    #[test]
+    fn the_death_of_a_worker_frees_all_it_held() {
+        let mut ledger = ledger();
+        let argument = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        let (granted, result) =
+            (ledger.take(WORKER, 4096).unwrap(), ledger.take(WORKER, 4096).unwrap());
+        ledger.hold(1, &[argument]);
+        for name in [granted, result] {
+            ledger.keep(1, name);
+        }
+        ledger.drop_parent(argument);
+        ledger.drop_parent(granted);
+        ledger.forget_worker(1, 1);
+        assert_eq!(ledger.live_blocks(), 1, "the result that the parent has");
+        assert!(ledger.is_orphaned(WORKER));
+        assert_eq!(ledger.take(WORKER, 4096), None);
+        assert!(ledger.remove_empty(false).is_empty());
+        ledger.drop_parent(result);
+        assert_eq!(ledger.remove_empty(false), [2]);
+        assert_eq!(ledger.remove_empty(true), [1]);
+        assert_eq!(ledger.take(ArenaKind::Inbound, 4096), None);
+    }
+}

@@ -401,3 +401,74 @@ fn next_id() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_beyond_the_limit_is_refused_with_both_figures() {
+        let memory = Memory::new(1 << 20);
+        let refused = memory.alloc_inbound(2 << 20, false).unwrap_err();
+        assert!(matches!(refused, Error::OutOfMemory { wanted: 0x20_0000, limit: 0x10_0000 }));
+        assert!(memory.alloc_inbound(1 << 19, false).is_ok());
+    }
+
+    #[test]
+    fn segments_that_nobody_uses_make_room_for_others() {
+        let memory = Memory::new(8 << 20);
+        drop(memory.alloc_inbound(5 << 20, false).unwrap());
+        drop(memory.alloc_inbound(8 << 20, false).unwrap());
+        assert_eq!(memory.stats().segment_bytes, 8 << 20);
+        assert_eq!(memory.take_retired().len(), 1);
+    }
+
+    #[test]
+    fn a_recycled_block_is_zeroed_on_request_only() {
+        let memory = Memory::new(1 << 20);
+        let mut block = memory.alloc_inbound(4096, true).unwrap();
+        assert!(block.iter().all(|&byte| byte == 0));
+        block.fill(7);
+        let address = block.as_ptr();
+        drop(block);
+        let block = memory.alloc_inbound(4096, false).unwrap();
+        assert_eq!((block.as_ptr(), block[0]), (address, 7));
+        drop(block);
+        assert_eq!(memory.alloc_inbound(4096, true).unwrap()[0], 0);
+    }
+
+    #[test]
+    fn a_frozen_block_is_exclusive_again_when_its_twin_is_gone() {
+        let memory = Memory::new(1 << 20);
+        let buffer = memory.alloc_inbound(10, true).unwrap().freeze();
+        let twin = buffer.slice(2..4);
+        let buffer = buffer.try_into_mut().unwrap_err();
+        drop(twin);
+        assert!(buffer.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn a_block_that_a_worker_holds_is_not_exclusive() {
+        let memory = Memory::new(1 << 20);
+        let buffer = memory.alloc_inbound(10, true).unwrap().freeze();
+        let names = memory.names_of(memory.locate(&buffer).into_iter());
+        memory.hold(0, &names);
+        let buffer = buffer.try_into_mut().unwrap_err();
+        memory.complete(0, &names, &[]);
+        assert!(buffer.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn results_outlive_their_worker_and_take_its_segments_along() {
+        let memory = Memory::new(1 << 20);
+        let name = memory.grant(4, 1, 100).unwrap();
+        let (result, _) = memory.adopt(4, (name.segment, 0, 100), name.generation).unwrap();
+        memory.complete(4, &[name], &[]);
+        memory.forget_worker(4, 1);
+        assert_eq!(result[99], 0);
+        assert_eq!(memory.stats().segments_live, 1);
+        drop(result);
+        assert_eq!(memory.stats().segments_live, 0);
+        assert_eq!(memory.stats().segment_bytes, 0);
+    }
+}
