@@ -86,11 +86,15 @@ pub(crate) enum ToWorker {
 /// From a worker to the parent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToParent {
-    /// Of the blocks that the next completion mentions, those that the worker goes on using.
+    /// Of the blocks that the next completion or forgotten context mentions, those that the worker goes on using.
     Keeping {
         blocks: Vec<BlockName>,
     },
     Completed(Completion),
+    /// A context is dropped, as it was told; [`Keeping`](Self::Keeping) comes before this too.
+    Forgotten {
+        context: u64,
+    },
     /// A block is wanted.
     NeedBlock {
         len: u64,

@@ -4,7 +4,7 @@
 //! Does not know: why the worker is sent what.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +43,8 @@ pub(super) struct Peer {
     /// What its socket is waited for.
     pub(super) interest: Interest,
     attached: HashSet<u32>,
-    contexts: HashSet<u64>,
+    /// The contexts that it has been sent, with the blocks that they hold.
+    contexts: HashMap<u64, Vec<BlockName>>,
     outbox: Outbox,
 }
 
@@ -98,7 +99,7 @@ impl Peer {
             oom_kills_before: crate::sys::host::oom_kills(),
             interest: Interest::Read,
             attached: HashSet::new(),
-            contexts: HashSet::new(),
+            contexts: HashMap::new(),
             outbox: Outbox::default(),
         }
     }
@@ -211,10 +212,15 @@ impl Peer {
     }
 
     pub(super) fn forget(&mut self, context: u64) -> io::Result<SendState> {
-        if self.contexts.remove(&context) {
+        if self.contexts.contains_key(&context) {
             self.outbox.push(&ToWorker::Forget { context }, Bytes::new(), None);
         }
         self.flush()
+    }
+
+    /// The blocks of a context that the worker has dropped.
+    pub(super) fn forgotten(&mut self, context: u64) -> Option<Vec<BlockName>> {
+        self.contexts.remove(&context)
     }
 
     /// Sends what had to wait.
@@ -223,11 +229,13 @@ impl Peer {
     }
 
     fn send_context(&mut self, context: &Context, memory: &Memory) {
-        if !self.contexts.insert(context.id) {
+        if self.contexts.contains_key(&context.id) {
             return;
         }
+        self.contexts.insert(context.id, context.parcel.names.clone());
         self.attach_all(&context.parcel.names, false, memory);
-        memory.keep(self.slot(), &context.parcel.names);
+        // Until the worker says that it has dropped the context: as long as it would for a task.
+        memory.hold(self.slot(), &context.parcel.names);
         let message = ToWorker::Context { context: context.id, frame: context.parcel.place };
         self.outbox.push(&message, context.parcel.frame.clone(), None);
     }

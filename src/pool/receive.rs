@@ -73,6 +73,11 @@ fn act(
         ToParent::Completed(completion) => {
             return complete(core, inner, worker, completion, parcel.frame);
         }
+        ToParent::Forgotten { context } => {
+            let (slot, kept) = (peer.slot(), std::mem::take(&mut peer.keeping));
+            let held = peer.forgotten(context).ok_or(Nonsense)?;
+            inner.memory.complete(slot, &held, &kept);
+        }
         ToParent::NeedBlock { len } => heard.wants.push(len),
         ToParent::Released { blocks } => {
             let slot = peer.slot();

@@ -32,7 +32,8 @@ pub(super) struct Server {
 /// What the items of a map share, before and after the first of them needs it.
 enum ContextState {
     Raw(FramePlace, Vec<u8>),
-    Decoded(Result<Context, Failure>),
+    /// With the blocks that came with it.
+    Decoded(Result<Context, Failure>, Vec<BlockName>),
 }
 
 /// A frame with its bodies leased.
@@ -57,8 +58,13 @@ impl Server {
 
     pub(super) fn forget(&mut self, context: u64) {
         let forgotten = self.contexts.remove(&context);
+        let names = match &forgotten {
+            Some(ContextState::Decoded(_, names)) => names.clone(),
+            Some(ContextState::Raw(..)) | None => Vec::new(),
+        };
         // Its destructor is the user's.
         let _panicked = catch(|| drop(forgotten));
+        self.end(&names, &ToParent::Forgotten { context }, &[]);
     }
 
     /// Runs a task and says what became of it.
@@ -69,7 +75,7 @@ impl Server {
         let mut mentioned = Vec::new();
         let mut sink = StoreSink::new(&self.side.memory);
         let outcomes = Writer::new(&Options { depth: 1, ..Options::default() });
-        let opened = self.open(head.frame, frame, false);
+        let opened = self.open(head.frame, frame);
         let (outcomes, mut copies) = match opened {
             Ok(opened) => {
                 mentioned.clone_from(&opened.names);
@@ -112,7 +118,7 @@ impl Server {
             self.decode_context(context, entry);
         }
         let context = head.context.and_then(|context| match self.contexts.get(&context) {
-            Some(ContextState::Decoded(context)) => Some(context),
+            Some(ContextState::Decoded(context, _)) => Some(context),
             _ => None,
         });
         let mut items = Reader::new(&opened.metadata, &opened.bodies, &pool_limits());
@@ -131,8 +137,10 @@ impl Server {
     fn decode_context(&mut self, id: u64, entry: &Entry) {
         let Some(ContextState::Raw(place, frame)) = self.contexts.get_mut(&id) else { return };
         let (place, frame) = (*place, std::mem::take(frame));
+        let mut names = Vec::new();
         let decode = || {
-            let opened = self.open(place, frame, true)?;
+            let opened = self.open(place, frame)?;
+            names.clone_from(&opened.names);
             let mut reader = Reader::new(&opened.metadata, &opened.bodies, &pool_limits());
             reader.array()?;
             entry.context(&mut reader)
@@ -141,11 +149,11 @@ impl Server {
             Ok(decoded) => decoded.map_err(Failure::from),
             Err(report) => Err(Failure::Panicked(report)),
         };
-        self.contexts.insert(id, ContextState::Decoded(decoded));
+        self.contexts.insert(id, ContextState::Decoded(decoded, names));
     }
 
     /// Checks a frame and leases what it refers to.
-    fn open(&self, place: FramePlace, packet: Vec<u8>, kept: bool) -> Result<Opened, CodecError> {
+    fn open(&self, place: FramePlace, packet: Vec<u8>) -> Result<Opened, CodecError> {
         let memory = &self.side.memory;
         let unknown = |index| FrameError::Segment { index, why: SegmentFault::Unknown };
         let mut names = Vec::new();
@@ -153,7 +161,7 @@ impl Server {
             FramePlace::Packet => packet,
             FramePlace::Block { name, offset, len } => {
                 let range = (name.segment, offset, len);
-                let leased = memory.lease(range, name.generation, kept);
+                let leased = memory.lease(range, name.generation);
                 let (block, name) = leased.map_err(|_| unknown(0))?;
                 names.push(name);
                 block.to_vec()
@@ -168,7 +176,7 @@ impl Server {
             }
             let at = located(&descriptor);
             let range = (at.segment, at.offset, descriptor.len);
-            let leased = memory.lease(range, at.generation, kept);
+            let leased = memory.lease(range, at.generation);
             let (buffer, name) = leased.map_err(|_| unknown(index))?;
             names.push(name);
             bodies.push(Body::Owned { buffer, kind: descriptor.kind });
@@ -208,11 +216,17 @@ impl Server {
         mentioned.sort_unstable();
         mentioned.dedup();
         let packet = if completion.frame == FramePlace::Packet { &frame[..] } else { &[] };
-        memory.complete(&mentioned, |kept| {
+        self.end(&mentioned, &ToParent::Completed(completion), packet);
+    }
+
+    /// Says that a task or context is over, after what of its blocks is still in use here.
+    fn end(&self, mentioned: &[BlockName], message: &ToParent, packet: &[u8]) {
+        let memory = &self.side.memory;
+        memory.complete(mentioned, |kept| {
             for blocks in kept.chunks(NAMES_AT_ONCE) {
                 memory.link().say(&ToParent::Keeping { blocks: blocks.to_vec() }, &[]);
             }
-            memory.link().say(&ToParent::Completed(completion), packet);
+            memory.link().say(message, packet);
         });
     }
 }

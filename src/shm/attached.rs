@@ -62,7 +62,7 @@ struct Lease {
 enum Standing {
     /// Granted, and the worker's to write.
     Own,
-    /// Part of a task that runs; its completion will tell.
+    /// Part of a task or context that is not over; its end will tell.
     InTask,
     /// Kept until the worker says otherwise.
     Kept,
@@ -115,22 +115,16 @@ impl<L: ParentLink> Attached<L> {
         self.lock().find(segment, offset, len, 0).map(|_| ())
     }
 
-    /// A buffer over a range that the parent speaks of. `kept`: the parent believes the block kept
-    /// from the start, and no completion will tell.
+    /// A buffer over a range that the parent speaks of.
     pub(crate) fn lease(
         self: &Arc<Self>,
         (segment, offset, len): (u32, u64, u64),
         generation: u32,
-        kept: bool,
     ) -> Result<(Buffer<u8>, BlockName), Fault> {
         let mut state = self.lock();
         let (record, name) = state.find(segment, offset, len, generation)?;
-        let standing = if kept { Standing::Kept } else { Standing::InTask };
-        let lease = state.leases.entry(name).or_insert(Lease { owners: 0, standing });
-        lease.owners += 1;
-        if kept {
-            lease.standing = Standing::Kept;
-        }
+        let unused = Lease { owners: 0, standing: Standing::InTask };
+        state.leases.entry(name).or_insert(unused).owners += 1;
         drop(state);
         let owner = self.owner(record, name);
         let offset = usize::try_from(offset).map_err(|_| Fault::Bounds)?;
@@ -172,7 +166,7 @@ impl<L: ParentLink> Attached<L> {
         }
     }
 
-    /// Completes a task: `send` gets those of the mentioned blocks that are still in use here.
+    /// Ends a task or context: `send` gets those of the mentioned blocks that are still in use here.
     ///
     /// What happens to them from now on is told by messages of their own, behind this one.
     pub(crate) fn complete<R>(

@@ -1,7 +1,7 @@
 //! The ledger: every block, its generation, and who holds it.
 //!
 //! A block is free when the parent has no reference and no worker a hold. A worker's hold has two
-//! parts: `pending`, one for each dispatched task that mentions the block and is not completed, and
+//! parts: `pending`, one for each dispatched task or context that mentions the block and is not over, and
 //! `kept`, what the worker itself last said (it has been granted the block, or still uses it).
 //! Promises: the generation changes exactly when a free block is given out; a name of an earlier
 //! generation never reaches the block again; the death of a worker is one scan.
@@ -141,7 +141,7 @@ impl Ledger {
         self.block(name).is_ok_and(|block| block.parent == 1 && block.holds.is_empty())
     }
 
-    /// A task that mentions these blocks is dispatched to the worker in `slot`.
+    /// A task or context that mentions these blocks is dispatched to the worker in `slot`.
     pub(super) fn hold(&mut self, slot: u32, names: &[BlockName]) {
         for &name in names {
             let block = self.block(name).expect("a dispatched task keeps its blocks");
@@ -149,7 +149,7 @@ impl Ledger {
         }
     }
 
-    /// The worker has been given the block for its own use: a grant, or part of a context.
+    /// The worker has been granted the block for its own use.
     pub(super) fn keep(&mut self, slot: u32, name: BlockName) {
         let block = self.block(name).expect("what is given to a worker is referenced");
         block.hold(slot).kept = true;

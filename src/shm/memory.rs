@@ -101,20 +101,12 @@ impl Memory {
         Ok(name)
     }
 
-    /// Notes that a task with these blocks goes to the worker in `slot`.
+    /// Notes that a task or context with these blocks goes to the worker in `slot`.
     pub(crate) fn hold(&self, slot: u32, names: &[BlockName]) {
         self.lock().ledger.hold(slot, names);
     }
 
-    /// Notes that the worker keeps these blocks until it says otherwise.
-    pub(crate) fn keep(&self, slot: u32, names: &[BlockName]) {
-        let mut state = self.lock();
-        for &name in names {
-            state.ledger.keep(slot, name);
-        }
-    }
-
-    /// Notes that a task is over, and what its worker goes on using.
+    /// Notes that a task or context is over, and what its worker goes on using.
     pub(crate) fn complete(&self, slot: u32, mentioned: &[BlockName], kept: &[BlockName]) {
         self.lock().ledger.complete(slot, mentioned, kept);
     }
