@@ -47,3 +47,78 @@ fn a_graceful_shutdown_finishes_what_was_submitted() {
     let late = pool.submit(|x: u32| x, 1).join();
     assert!(matches!(late, Err(TaskError::PoolClosed)));
 }
+
+/// Cannot be written when it is true.
+#[derive(serde::Deserialize)]
+struct Stubborn(bool);
+
+impl serde::Serialize for Stubborn {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 {
+            return Err(serde::ser::Error::custom("too stubborn"));
+        }
+        serializer.serialize_newtype_struct("Stubborn", &self.0)
+    }
+}
+
+#[test]
+fn items_that_cannot_be_written_fail_alone() {
+    let pool = pool(1);
+    for chunk in [1, 3] {
+        let items = [true, true, true, false, true].map(Stubborn);
+        let results = pool.map(|Stubborn(is): Stubborn| is, items).chunk_size(chunk);
+        let results: Vec<_> = results.collect();
+        for (item, result) in results.iter().enumerate() {
+            match result {
+                Ok(is) => assert_eq!((item, *is), (3, false)),
+                Err(TaskError::Encode(error)) => {
+                    assert_eq!(error.task.item, Some(item as u64));
+                    assert!(error.source.to_string().contains("too stubborn"));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn maps_over_one_buffer_one_after_the_other_and_beside_tasks_leave_workers_alone() {
+    let pool = pool(2);
+    let mut column = pool.alloc::<u64>(1 << 16).unwrap();
+    column.fill(1);
+    let column = column.freeze();
+    for _ in 0..30 {
+        let beside = pool.submit(|column: Buffer<u64>| column.len(), column.clone());
+        let sum = |column: &Buffer<u64>, k: usize| column[k..].iter().sum::<u64>();
+        let mut sums = pool.map_with(column.clone(), sum, 0..8).chunk_size(1);
+        assert_eq!(sums.next().unwrap().unwrap(), 1 << 16);
+        drop(sums);
+        assert_eq!(beside.join().unwrap(), 1 << 16);
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.workers_died, stats.payload_copies), (0, 0));
+}
+
+/// What a task keeps from call to call.
+static KEPT: std::sync::Mutex<Option<Buffer<u64>>> = std::sync::Mutex::new(None);
+
+#[test]
+fn a_worker_keeps_an_argument_as_long_as_it_likes() {
+    let pool = pool(1);
+    let keep = |buffer: Buffer<u64>| drop(KEPT.lock().unwrap().replace(buffer));
+    let give_back = |()| KEPT.lock().unwrap().take().unwrap();
+    let check = |(): ()| KEPT.lock().unwrap().as_ref().unwrap().iter().all(|&item| item == 7);
+    for round in 0..10 {
+        let mut argument = pool.alloc::<u64>(1 << 12).unwrap();
+        argument.fill(7);
+        pool.submit(keep, argument.freeze()).join().unwrap();
+        // Nobody here has it any more; the memory must not be used for this one.
+        let mut other = pool.alloc::<u64>(1 << 12).unwrap();
+        other.fill(round);
+        assert!(pool.submit(check, ()).join().unwrap());
+        let back = pool.submit(give_back, ()).join().unwrap();
+        assert!(back.iter().all(|&item| item == 7));
+        assert!(back.try_into_mut().is_ok(), "the worker has let go of it");
+    }
+    assert_eq!(pool.stats().workers_died, 0);
+}

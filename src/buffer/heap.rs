@@ -13,9 +13,10 @@ use super::buffer_mut::BufferMut;
 use super::view::View;
 use crate::error::{Error, Result};
 
-/// Memory of `bytes` bytes for [`alloc`], aligned to 4 KiB; the flag asks for zeros.
+/// Memory of `bytes` bytes for [`alloc`], aligned to 4 KiB; the flag asks for zeros. `None`: the heap
+/// will do.
 #[cfg(feature = "shm")]
-pub(crate) type AllocHook = fn(bytes: usize, zeroed: bool) -> Result<BufferMut<u8>>;
+pub(crate) type AllocHook = fn(bytes: usize, zeroed: bool) -> Option<Result<BufferMut<u8>>>;
 
 #[cfg(feature = "shm")]
 static HOOK: OnceLock<AllocHook> = OnceLock::new();
@@ -77,9 +78,10 @@ const MAX_BYTES: usize = isize::MAX.unsigned_abs();
 
 #[cfg(feature = "shm")]
 fn allocate<T: Pod>(len: usize, zeroed: bool) -> Result<BufferMut<T>> {
-    match HOOK.get() {
-        Some(hook) if len > 0 => hook(element_bytes::<T>(len)?, zeroed)?.cast_aligned(),
-        _ => on_heap(len),
+    let bytes = element_bytes::<T>(len)?;
+    match HOOK.get().filter(|_| len > 0).and_then(|hook| hook(bytes, zeroed)) {
+        Some(memory) => memory?.cast_aligned(),
+        None => on_heap(len),
     }
 }
 

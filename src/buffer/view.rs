@@ -53,6 +53,10 @@ impl<T> View<T> {
     /// remember of the contents is forgotten.
     pub(super) fn make_exclusive(&mut self) -> bool {
         let Some(owner) = self.owner.as_mut() else { return true };
+        if owner.place() == Place::Foreign {
+            // Never, and it must not even be asked by unique reference: what it lent may lie in it.
+            return false;
+        }
         let exclusive = Arc::get_mut(owner).is_some_and(|owner| owner.may_be_exclusive());
         if exclusive {
             owner.memo().forget_all();

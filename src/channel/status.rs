@@ -10,7 +10,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::sys::words::{self, Words};
 
@@ -111,8 +111,10 @@ impl StatusReader {
 
     /// What the worker was last seen doing; `None`: nothing for anybody. Exact once it is dead.
     pub(crate) fn read(&self) -> Option<Progress> {
-        let task = self.words.all()[TASK].load(Ordering::Acquire);
-        let word = self.words.all()[PROGRESS].load(Ordering::Acquire);
+        // Relaxed, then a fence: on read-only memory the language allows no stronger load.
+        let task = self.words.all()[TASK].load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let word = self.words.all()[PROGRESS].load(Ordering::Relaxed);
         let item = u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         let phase = phase(word >> 32);
         let task = task.checked_sub(1)?;

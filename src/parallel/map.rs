@@ -139,7 +139,7 @@ impl Pool {
             building: None,
             chunks: VecDeque::new(),
             pulled: 0,
-            pool: OwnedHere::new(Arc::clone(pool)),
+            pool: pool.share(),
             progress: PhantomData,
         }
     }
@@ -220,8 +220,14 @@ where
             let Some(items) = &self.items else { return };
             let workers = self.pool.workers;
             let automatic = || self.size.next(items.size_hint().0, workers);
-            let chunk = self.chunk_size.unwrap_or_else(automatic);
-            let limit = self.in_flight.unwrap_or(chunk.saturating_mul(workers).saturating_mul(2));
+            let two_each = workers.saturating_mul(2);
+            let chunk = match (self.chunk_size, self.in_flight) {
+                (Some(chunk), _) => chunk,
+                (None, None) => automatic(),
+                // So that every worker has its share of what may be under way.
+                (None, Some(limit)) => automatic().min(limit / two_each).max(1),
+            };
+            let limit = self.in_flight.unwrap_or(chunk.saturating_mul(two_each));
             let chunk = chunk.min(limit);
             let ahead = self.ahead() - self.building.as_ref().map_or(0, Building::len);
             if ahead.saturating_add(chunk) > limit {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How long a chunk should take: many times what sending it costs, and little enough to spread.
 const WORTH_A_TRIP: Duration = Duration::from_millis(2);
-/// How much longer the next chunk may be than the one before.
+/// How much longer the next chunk may be than the one that was measured.
 const GROWTH: usize = 4;
 /// Nothing is gained beyond.
 const MOST: usize = 1 << 16;
@@ -39,7 +39,7 @@ impl ChunkSize {
     pub(super) fn learn(&mut self, count: usize, elapsed: Duration) {
         let each = elapsed.as_nanos().max(1).div_ceil(count.max(1) as u128);
         let fitting = usize::try_from(WORTH_A_TRIP.as_nanos() / each).unwrap_or(MOST);
-        self.next = fitting.clamp(1, self.next.saturating_mul(GROWTH)).min(MOST);
+        self.next = fitting.clamp(1, count.max(1).saturating_mul(GROWTH)).min(MOST);
     }
 }
 

@@ -69,7 +69,7 @@ pub struct PoolBuilder {
 const MAX_DEPTH: u32 = 10;
 /// More would not fit the words of the pool's thread.
 const MAX_WORKERS: usize = 1 << 20;
-/// So many starts may fail one after the other.
+/// So many starts may fail one after the other, for each worker: they back off in between.
 const MAX_START_FAILURES: u32 = 4;
 /// So many workers may die one after the other, each before it has done anything.
 const MAX_FRUITLESS_DEATHS: u32 = 16;
@@ -203,9 +203,10 @@ impl PoolBuilder {
     /// ```
     pub fn build(self) -> Result<Pool> {
         let workers = self.check()?;
+        let in_words = |workers: usize| u32::try_from(workers).unwrap_or(u32::MAX);
         let config = Config {
             workers,
-            max_start_failures: MAX_START_FAILURES,
+            max_start_failures: MAX_START_FAILURES.saturating_mul(in_words(workers)),
             max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
             backoff: BACKOFF,
         };

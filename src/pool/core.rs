@@ -125,6 +125,13 @@ impl Core {
         items: u32,
         attempts: u32,
     ) -> Result<(), Refused> {
+        if self.closed {
+            return Err(if self.scheduler.is_broken() {
+                Refused::Broken
+            } else {
+                Refused::ShutDown
+            });
+        }
         let spec = TaskSpec { payload: id, first: 0, count: items, attempts };
         let task = self.scheduler.submit(spec)?;
         payload.pending.assign(task);
@@ -230,7 +237,9 @@ impl Core {
     }
 
     pub(super) fn shutdown(&mut self, how: Shutdown) {
-        self.scheduler.shutdown(how);
+        if !self.closed {
+            self.scheduler.shutdown(how);
+        }
     }
 
     /// Whether somebody may wait for what has come about: all started, broken, or closed.
@@ -248,7 +257,7 @@ impl Core {
 
     /// Why the workers did not start, if they did not.
     pub(super) fn start_failure(&self) -> Option<StartFailed> {
-        self.scheduler.is_broken().then(|| self.failure())
+        (self.scheduler.is_broken() || self.closed).then(|| self.failure())
     }
 
     /// Why the pool is broken.
@@ -256,15 +265,11 @@ impl Core {
         Fault::Broken(self.failure())
     }
 
-    /// Answers everything that waits, when nothing will ever happen again.
-    pub(super) fn abandon(&mut self) {
-        for (_, Live { payload, .. }) in std::mem::take(&mut self.payloads) {
-            for open in payload.pending.open() {
-                let (first, count) = (open.start, open.end - open.start);
-                let answer = Answer { first, count, result: Err(Fault::Closed) };
-                self.resolved.push(Resolved { payload: payload.clone(), answer });
-            }
-        }
+    /// Ends the workers, when nobody will ever hear them again; what waits is the caller's to answer.
+    pub(super) fn abandon(&mut self) -> Vec<Arc<Payload>> {
+        self.closed = true;
+        self.peers.clear();
+        std::mem::take(&mut self.payloads).into_values().map(|live| live.payload).collect()
     }
 
     fn failure(&self) -> StartFailed {

@@ -222,7 +222,8 @@ impl fmt::Display for Panicked {
 pub struct WorkerDied {
     /// How the process ended.
     pub status: ExitStatus,
-    /// Whether the machine killed some process for want of memory meanwhile.
+    /// Whether it was killed, not by the pool, and the machine has killed some process for want of
+    /// memory since it started.
     pub oom_suspected: bool,
     /// What the worker was doing.
     pub phase: Phase,

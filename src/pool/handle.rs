@@ -115,10 +115,10 @@ impl<R> JoinHandle<R> {
         if !self.task.is_here() {
             return;
         }
-        let tasks = self.task.pending.tasks();
-        if !tasks.is_empty() {
-            self.task.pool.with_core(|core| {
-                for task in tasks {
+        let Task { pool, pending } = &*self.task;
+        if !pending.is_complete() {
+            pool.with_core(|core| {
+                for task in pending.tasks() {
                     core.scheduler.kill(task);
                 }
             });
@@ -143,14 +143,14 @@ impl<R> JoinHandle<R> {
 
 /// Withdraws what is still queued; whether that was everything.
 pub(crate) fn cancel(pool: &Inner, pending: &Pending) -> bool {
-    let tasks = pending.tasks();
-    if tasks.is_empty() {
+    if pending.is_complete() {
         return false;
     }
     pool.with_core(|core| {
-        let cancelled = tasks.into_iter().map(|task| core.scheduler.cancel(task));
-        // Not `all`, which stops at the first that came too late.
-        cancelled.fold(true, |all, one| all & one)
+        // Asked for under the lock: a death may split a task meanwhile.
+        let tasks = pending.tasks();
+        let late = tasks.iter().filter(|task| !core.scheduler.cancel(**task)).count();
+        !tasks.is_empty() && late == 0
     })
 }
 

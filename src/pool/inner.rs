@@ -46,6 +46,15 @@ pub(super) struct Resolved {
     pub(super) answer: Answer,
 }
 
+/// Gives answers, to whom nothing of their payload is left: its blocks are his alone.
+fn give(resolved: Vec<Resolved>) {
+    for Resolved { payload, answer } in resolved {
+        let pending = payload.pending.clone();
+        drop(payload);
+        pending.answer(answer);
+    }
+}
+
 /// How long the death of a killed worker may take before it is reported as remaining.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
@@ -85,16 +94,16 @@ impl Inner {
     pub(super) fn with_core<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
         let result = act(&mut core);
-        core.pump(self);
+        if !core.is_closed() {
+            core.pump(self);
+        }
         let resolved = core.take_resolved();
-        let wake = core.wants_starts();
+        let wake = core.wants_starts() || core.scheduler.is_closed();
         if core.is_settled() {
             self.changed.notify_all();
         }
         drop(core);
-        for Resolved { payload, answer } in resolved {
-            payload.pending.answer(answer);
-        }
+        give(resolved);
         if wake {
             self.waker.wake();
         }
@@ -139,6 +148,10 @@ impl Inner {
     pub(super) fn shutdown(&self, how: Shutdown, deadline: Duration) -> Result<()> {
         self.with_core(|core| core.shutdown(how));
         self.waker.wake();
+        if self.is_own_thread() {
+            // A waker that dropped the pool: this thread has to go on for the pool to end.
+            return Ok(());
+        }
         if !self.wait_until_closed(deadline) {
             self.with_core(|core| core.shutdown(Shutdown::Kill));
             self.waker.wake();
@@ -148,12 +161,15 @@ impl Inner {
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            if thread.thread().id() != std::thread::current().id() {
-                // It has nothing left to do, and says so only when it has.
-                let _panicked = thread.join();
-            }
+            // It has nothing left to do, and says so only when it has.
+            let _panicked = thread.join();
         }
         Ok(())
+    }
+
+    fn is_own_thread(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -173,19 +189,16 @@ impl Inner {
 
     /// Answers everything that waits, after a bug has ended the pool's thread.
     pub(super) fn abandon(&self) {
-        let resolved = {
-            let mut core = self.lock();
-            core.abandon();
-            core.take_resolved()
-        };
-        for Resolved { payload, answer } in resolved {
-            payload.pending.answer(answer);
+        let waiting = self.lock().abandon();
+        for payload in waiting {
+            payload.pending.abandon();
         }
     }
 
     /// The pool's thread has come to its end.
     pub(super) fn close(&self) {
         self.lock().close();
+        self.memory.close();
         self.changed.notify_all();
     }
 

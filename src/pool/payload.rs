@@ -16,6 +16,7 @@ use crate::channel::{EntryName, FramePlace, INLINE_FRAME_MAX, StoreSink};
 use crate::codec::{CodecError, Copies, Options, Placed, Writer, array_header};
 use crate::frame::{Descriptor, HeadOptions, Layout, write_head};
 use crate::shm::{BlockName, Located, Memory, Store};
+use crate::sys::epoch::OwnedHere;
 use crate::task::catch;
 
 /// A frame on its way to workers, with everything that keeps it valid.
@@ -47,18 +48,20 @@ pub(crate) struct Context {
     pub(super) id: u64,
     pub(super) parcel: Parcel,
     /// To be told when nobody needs it any more.
-    pool: Weak<Inner>,
+    pool: OwnedHere<Weak<Inner>>,
 }
 
 impl Context {
     pub(super) fn new(id: u64, parcel: Parcel, pool: Weak<Inner>) -> Self {
-        Context { id, parcel, pool }
+        Context { id, parcel, pool: OwnedHere::new(pool) }
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
+        // A forked child must not touch the pool's locks.
+        if let Some(pool) = Some(&self.pool).filter(|pool| pool.is_here()).and_then(|p| p.upgrade())
+        {
             pool.forget_context(self.id);
         }
     }

@@ -4,7 +4,7 @@
 //! Does not know: why the worker is sent what.
 #![forbid(unsafe_code)]
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub(super) struct Peer {
     /// Dispatched and not completed, in order: the first is running.
     pub(super) sent: VecDeque<Dispatch>,
     /// Of the next completion's blocks, those that the worker goes on using.
-    pub(super) keeping: Vec<BlockName>,
+    pub(super) keeping: BTreeSet<BlockName>,
     /// What the machine had killed for want of memory when this worker started.
     pub(super) oom_kills_before: Option<u64>,
     /// What its socket is waited for.
@@ -59,6 +59,8 @@ pub(super) enum Stage {
     /// It cannot be used, and is on its way out.
     Unfit(StartFailure),
     Ready,
+    /// It says no more, or nothing sensible: it is dead or dying, and is not listened to.
+    Lost,
     /// This process has killed it.
     Killed,
 }
@@ -95,7 +97,7 @@ impl Peer {
             stderr,
             status,
             sent: VecDeque::new(),
-            keeping: Vec::new(),
+            keeping: BTreeSet::new(),
             oom_kills_before: crate::sys::host::oom_kills(),
             interest: Interest::Read,
             attached: HashSet::new(),
@@ -118,6 +120,13 @@ impl Peer {
             self.stage = Stage::Killed;
         }
         self.child.kill_group();
+    }
+
+    /// Notes that the worker is not worth listening to any more.
+    pub(super) fn lose(&mut self) {
+        if self.is_ready() {
+            self.stage = Stage::Lost;
+        }
     }
 
     /// Asks the process to end when it has done what it was sent.

@@ -30,6 +30,8 @@ struct State {
     /// The tasks that the items are part of: one, or several after a death.
     tasks: Vec<TaskId>,
     waker: Option<Waker>,
+    /// The pool's thread has failed, and nothing that comes later counts.
+    abandoned: bool,
 }
 
 /// What became of a range of items.
@@ -81,7 +83,8 @@ impl Fault {
     }
 }
 
-fn copy_of(error: &CodecError) -> CodecError {
+/// As much of an error as can be said twice.
+pub(super) fn copy_of(error: &CodecError) -> CodecError {
     let out_of_memory = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref() {
         Some(&Error::OutOfMemory { wanted, limit }) => Some(Error::OutOfMemory { wanted, limit }),
         _ => None,
@@ -93,6 +96,9 @@ fn copy_of(error: &CodecError) -> CodecError {
             None => CodecError::Encode(error.to_string()),
         },
         CodecError::Encode(message) => CodecError::Encode(message.clone()),
+        CodecError::Decode { at, message } => {
+            CodecError::Decode { at: *at, message: message.clone() }
+        }
         other => CodecError::Encode(other.to_string()),
     }
 }
@@ -100,7 +106,8 @@ fn copy_of(error: &CodecError) -> CodecError {
 impl Pending {
     pub(crate) fn new(items: u32) -> Self {
         let open = std::iter::once(0..items).filter(|items| !items.is_empty()).collect();
-        let state = State { open, answers: Vec::new(), tasks: Vec::new(), waker: None };
+        let state =
+            State { open, answers: Vec::new(), tasks: Vec::new(), waker: None, abandoned: false };
         Pending { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -123,8 +130,26 @@ impl Pending {
 
     pub(super) fn answer(&self, answer: Answer) {
         let mut state = self.lock();
+        if state.abandoned {
+            return;
+        }
         state.close(answer.first..answer.first + answer.count);
         state.answers.push(answer);
+        self.wake(state);
+    }
+
+    /// Answers every item that has no answer.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        for open in std::mem::take(&mut state.open) {
+            let (first, count) = (open.start, open.end - open.start);
+            state.answers.push(Answer { first, count, result: Err(Fault::Closed) });
+        }
+        self.wake(state);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let waker = state.waker.take();
         drop(state);
         self.changed.notify_all();
@@ -136,11 +161,6 @@ impl Pending {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.lock().open.is_empty()
-    }
-
-    /// The ranges of items without an answer.
-    pub(super) fn open(&self) -> Vec<Range<u32>> {
-        self.lock().open.clone()
     }
 
     /// The answers that have come since the last call.
@@ -169,11 +189,14 @@ impl Pending {
 
     /// Whether there are answers; if not, the waker is called when there are.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        // Cloned before and dropped behind the lock: both are foreign code.
+        let waker = waker.clone();
         let mut state = self.lock();
-        if state.answers.is_empty() {
-            state.waker = Some(waker.clone());
-        }
-        !state.answers.is_empty()
+        let there = !state.answers.is_empty();
+        let unused = if there { Some(waker) } else { state.waker.replace(waker) };
+        drop(state);
+        drop(unused);
+        there
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

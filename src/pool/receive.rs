@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::inner::Inner;
 use super::payload::located;
+use super::peer::Stage;
 use super::pending::RawResult;
 use super::scheduler::{Delivery, TaskId, WorkerId};
 use crate::channel::{
@@ -25,6 +26,8 @@ use crate::sys::socket::Wait;
 pub(super) struct Heard {
     /// Blocks that are asked for, by length.
     pub(super) wants: Vec<u64>,
+    /// There was a message.
+    any: bool,
     /// Nothing more will come that is worth reading.
     pub(super) over: bool,
 }
@@ -35,14 +38,21 @@ struct Nonsense;
 /// Blocks that one completion may name.
 const MAX_KEEPING: usize = 1 << 20;
 
-/// Reads and acts on everything that the worker has sent.
-pub(super) fn all(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Heard {
+/// Messages that are read at a time, so that one worker does not keep the others waiting; what is
+/// left is reported again.
+const AT_A_TIME: usize = 64;
+
+/// Reads and acts on what the worker has sent.
+pub(super) fn some(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Heard {
     let mut heard = Heard::default();
-    loop {
+    for _ in 0..AT_A_TIME {
         let Some(peer) = core.peer(worker) else { return heard };
         let parcel = match peer.control.recv::<ToParent>(space, Wait::No) {
             Ok(Incoming::Parcel(parcel)) => parcel,
-            Ok(Incoming::Empty) => return heard,
+            Ok(Incoming::Empty) => {
+                heard.any = false;
+                return heard;
+            }
             Ok(Incoming::Closed | Incoming::Garbage) | Err(_) => {
                 heard.over = true;
                 return heard;
@@ -51,6 +61,19 @@ pub(super) fn all(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut 
         if act(core, inner, worker, parcel, &mut heard).is_err() {
             heard.over = true;
             return heard;
+        }
+        heard.any = true;
+    }
+    heard
+}
+
+/// Reads and acts on what a worker that is dead has left, unless it was lost before: that is no
+/// more than a socket holds.
+pub(super) fn rest(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
+    while core.peer(worker).is_some_and(|peer| !matches!(peer.stage, Stage::Lost)) {
+        let heard = some(core, inner, worker, space);
+        if heard.over || !heard.any {
+            return;
         }
     }
 }
@@ -75,8 +98,8 @@ fn act(
         }
         ToParent::Forgotten { context } => {
             let (slot, kept) = (peer.slot(), std::mem::take(&mut peer.keeping));
-            let held = peer.forgotten(context).ok_or(Nonsense)?;
-            inner.memory.complete(slot, &held, &kept);
+            let sent = peer.forgotten(context).ok_or(Nonsense)?;
+            inner.memory.complete(slot, &sent, &[], &kept);
         }
         ToParent::NeedBlock { len } => heard.wants.push(len),
         ToParent::Released { blocks } => {
@@ -97,8 +120,8 @@ fn complete(
     let task = TaskId(completion.task);
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let slot = peer.slot();
-    let mut mentioned = Vec::new();
-    let raw = read_result(inner, slot, &completion, packet, &mut mentioned)?;
+    let mut results = Vec::new();
+    let raw = read_result(inner, slot, &completion, packet, &mut results)?;
     let verdict = core.scheduler.complete(worker, task);
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let kept = std::mem::take(&mut peer.keeping);
@@ -106,10 +129,11 @@ fn complete(
         return Err(Nonsense);
     }
     let sent = peer.sent.pop_front().ok_or(Nonsense)?;
-    mentioned.extend_from_slice(&sent.payload.parcel.names);
-    mentioned.sort_unstable();
-    mentioned.dedup();
-    inner.memory.complete(slot, &mentioned, &kept);
+    let arguments = &sent.payload.parcel.names;
+    results.retain(|name| !arguments.contains(name));
+    results.sort_unstable();
+    results.dedup();
+    inner.memory.complete(slot, arguments, &results, &kept);
     let Completion { copies: count, copied_bytes: bytes, .. } = completion;
     inner.counters.add_copies(Copies { count, bytes });
     if verdict == Delivery::Deliver {
@@ -124,7 +148,7 @@ fn read_result(
     slot: u32,
     completion: &Completion,
     packet: Vec<u8>,
-    mentioned: &mut Vec<BlockName>,
+    names: &mut Vec<BlockName>,
 ) -> Result<RawResult, Nonsense> {
     let memory = &inner.memory;
     let bytes = match completion.frame {
@@ -133,7 +157,7 @@ fn read_result(
             let range = (name.segment, offset, len);
             let (buffer, name) =
                 memory.adopt(slot, range, name.generation).map_err(|_| Nonsense)?;
-            mentioned.push(name);
+            names.push(name);
             // Copied before it is looked at: its writer could still change it.
             buffer.to_vec()
         }
@@ -149,7 +173,7 @@ fn read_result(
         let at = located(&descriptor);
         let range = (at.segment, at.offset, descriptor.len);
         let (buffer, name) = memory.adopt(slot, range, at.generation).map_err(|_| Nonsense)?;
-        mentioned.push(name);
+        names.push(name);
         inner.counters.bytes_out_of_band.add(descriptor.len);
         bodies.push(Body::Owned { buffer, kind: descriptor.kind });
     }

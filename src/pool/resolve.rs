@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::{Panicked, TaskError, TaskInfo, ValueError};
-use super::pending::{Answer, Fault, RawResult};
+use super::pending::{Answer, Fault, RawResult, copy_of};
 use super::stats::Counters;
 use crate::channel::pool_limits;
 use crate::codec::{Bodies, CodecError, Reader};
@@ -60,7 +60,7 @@ fn decode<R: Data>(
         .and_then(|()| reader.array().map(|_| ()));
     if let Err(error) = sound {
         let fault = |name: &Names| {
-            let source = CodecError::Encode(error.to_string());
+            let source = copy_of(&error);
             Err(TaskError::Decode(name.value_error(std::any::type_name::<R>(), source)))
         };
         return names.iter().map(fault).collect();

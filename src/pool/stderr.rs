@@ -16,6 +16,8 @@ pub(super) struct StderrTail {
     tail: Vec<u8>,
 }
 
+/// Reads at a time: one who writes without end must not be read without end.
+const READS: usize = 16;
 /// Bytes that are kept.
 const KEPT: usize = 4 << 10;
 
@@ -25,10 +27,10 @@ impl StderrTail {
         Ok(StderrTail { pipe, tail: Vec::new() })
     }
 
-    /// Reads what there is; whether there will be more.
+    /// Reads what there is, up to what a pipe holds; whether there will be more.
     pub(super) fn read(&mut self) -> bool {
         let mut space = [0; 4 << 10];
-        loop {
+        for _ in 0..READS {
             match retry_on_intr(|| rustix::io::read(&self.pipe, &mut space)) {
                 Ok(0) => return false,
                 Ok(len) => {
@@ -39,6 +41,7 @@ impl StderrTail {
                 Err(error) => return error == rustix::io::Errno::AGAIN,
             }
         }
+        true
     }
 
     /// What was written, if anything.

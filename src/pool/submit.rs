@@ -78,6 +78,10 @@ impl Inner {
         attempts: u32,
     ) -> Arc<Pending> {
         let items = packer.count();
+        if items == 0 {
+            // Every item failed before it was packed.
+            return Arc::new(Pending::new(0));
+        }
         let made = entry_name::<C>().and_then(|entry| Ok((entry, self.finish(packer)?)));
         let (entry, parcel) = match made {
             Ok(made) => made,

@@ -137,14 +137,21 @@ fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
     let page = create_page()?;
     let status = StatusReader::attach(&page)?;
     let Started { child, socket, stderr, nonce } = process::start(&inner.program)?;
-    // From here on an error drops the child, whose socket closes: it ends, and init reaps it.
+    // From here on an error drops the child, which ends it.
     let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
     let hello = Hello::new(nonce, slot, worker.generation);
     greet(&socket, &hello, &page)?;
     let stderr = StderrTail::new(stderr)?;
-    inner.poller.add(&child, Source::Death(worker).token())?;
-    inner.poller.add(&socket, Source::Socket(worker).token())?;
-    inner.poller.add(&stderr, Source::Stderr(worker).token())?;
+    let watched = [
+        (child.as_fd(), Source::Death(worker)),
+        (socket.as_fd(), Source::Socket(worker)),
+        (stderr.as_fd(), Source::Stderr(worker)),
+    ];
+    let added = watched.iter().try_for_each(|(fd, source)| inner.poller.add(fd, source.token()));
+    if let Err(error) = added {
+        watched.iter().for_each(|(fd, _)| inner.poller.remove(fd));
+        return Err(error);
+    }
     Ok(Peer::new(worker, hello, (child, Control::new(socket)), stderr, status))
 }
 
@@ -170,11 +177,12 @@ fn hear(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> V
     }
     let sent = peer.flush();
     core.after_send(inner, worker, sent);
-    let heard = receive::all(core, inner, worker, space);
+    let heard = receive::some(core, inner, worker, space);
     if heard.over {
         // It says no more: without this the end of file would be reported for ever.
         if let Some(peer) = core.peer(worker) {
             inner.poller.remove(&peer.control);
+            peer.lose();
         }
         core.tell(Event::WorkerSuspect { worker });
     }
@@ -199,7 +207,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
     if core.peer(worker).is_none() {
         return;
     }
-    receive::all(core, inner, worker, space);
+    receive::rest(core, inner, worker, space);
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
     // What it left behind in its group goes too, before the number of the group is given up.
     peer.child.kill_group();
@@ -209,14 +217,17 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
     inner.poller.remove(&peer.control);
     inner.poller.remove(&peer.stderr);
     inner.memory.forget_worker(peer.slot(), worker.generation);
-    let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
+    let was_ready = matches!(peer.stage, Stage::Ready | Stage::Lost | Stage::Killed);
     if !was_ready {
         let cause = match peer.stage {
             Stage::Unfit(cause) => cause,
             _ => StartFailure::Exited,
         };
         let stderr_tail = peer.stderr.text();
-        core.last_failure = Some(StartFailed { cause, status, stderr_tail });
+        // A worker that is ended because the pool is at its end has not failed.
+        if !core.scheduler.is_closing() {
+            core.last_failure = Some(StartFailed { cause, status, stderr_tail });
+        }
         return core.tell(Event::StartFailed { worker });
     }
     if !core.scheduler.is_closing() {

@@ -93,8 +93,8 @@ fn here() -> Option<&'static WorkerSide> {
     SIDE.get().filter(|side| side.is_here()).map(|side| &**side)
 }
 
-fn alloc_for_result(bytes: usize, zeroed: bool) -> Result<BufferMut<u8>> {
-    here().ok_or(Error::ForkedHandle)?.memory.alloc(bytes, zeroed)
+fn alloc_for_result(bytes: usize, zeroed: bool) -> Option<Result<BufferMut<u8>>> {
+    Some(here()?.memory.alloc(bytes, zeroed))
 }
 
 /// What the task thread does next.

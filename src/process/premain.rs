@@ -7,7 +7,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::enter::{Duty, enter};
+use super::enter::{Duty, enter, is_initialised};
 
 /// The type of an entry in `.init_array`; glibc passes what `main` gets.
 type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
@@ -54,7 +54,9 @@ pub(crate) fn premain(
     (argc, argv, envp): (c_int, *const *const c_char, *const *const c_char),
     serve: fn(Duty) -> !,
 ) {
-    if super::start::is_marked() {
+    // Only the first call, which is the linker's if `ours` is in the table at all: nobody else can
+    // run constructors again, or with arguments of his own.
+    if super::start::is_marked() && !is_initialised() {
         for constructor in constructors_after(ours) {
             constructor(argc, argv, envp);
         }
@@ -68,9 +70,11 @@ fn constructors_after(ours: Constructor) -> Vec<Constructor> {
         static __init_array_start: [Option<Constructor>; 0];
         static __init_array_end: [Option<Constructor>; 0];
     }
-    let start = (&raw const __init_array_start).cast::<Option<Constructor>>();
-    let end = (&raw const __init_array_end).cast::<Option<Constructor>>();
-    let len = end.addr().saturating_sub(start.addr()) / size_of::<Constructor>();
+    // The symbols name the table's bounds and are no part of it, so its address is all they give.
+    let start = (&raw const __init_array_start).expose_provenance();
+    let end = (&raw const __init_array_end).addr();
+    let len = end.saturating_sub(start) / size_of::<Constructor>();
+    let start = std::ptr::with_exposed_provenance::<Option<Constructor>>(start);
     // SAFETY: the linker puts the symbols around the table, which is aligned, relocated before any
     // constructor runs, and read-only from then on.
     let table = unsafe { std::slice::from_raw_parts(start, len) };

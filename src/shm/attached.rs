@@ -159,9 +159,8 @@ impl<L: ParentLink> Attached<L> {
         let mut state = self.lock();
         for name in names {
             if let Some(lease) = state.leases.get_mut(name) {
-                if lease.standing == Standing::Own {
-                    lease.standing = Standing::InTask;
-                }
+                // A kept block too: the completion says what becomes of it, and nothing before.
+                lease.standing = Standing::InTask;
             }
         }
     }
@@ -208,13 +207,14 @@ impl<L: ParentLink> Attached<L> {
         let record = state.segments.get(&name.segment)?.clone();
         let offset = u64::from(name.index).checked_mul(record.block_len)?;
         let offset = usize::try_from(offset).ok()?;
-        if !record.map.is_writable() || offset >= record.map.len() {
+        let end = offset.checked_add(usize::try_from(record.block_len).ok()?)?;
+        if !record.map.is_writable() || end > record.map.len() {
             return None;
         }
         state.leases.insert(name, Lease { owners: 1, standing: Standing::Own });
         drop(state);
         let owner = self.owner(record, name);
-        // SAFETY: the offset lies within the map (checked above).
+        // SAFETY: the whole block lies within the map (checked above).
         let ptr = unsafe { owner.map.ptr().add(offset) };
         Some((owner, ptr))
     }

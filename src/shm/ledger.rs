@@ -8,7 +8,7 @@
 //! Does not know: where the memory is. Pure.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::class;
 
@@ -155,14 +155,22 @@ impl Ledger {
         block.hold(slot).kept = true;
     }
 
-    /// A task is completed that held `mentioned`; the worker goes on using those in `kept`.
-    pub(super) fn complete(&mut self, slot: u32, mentioned: &[BlockName], kept: &[BlockName]) {
-        for &name in mentioned {
+    /// A task or context is over that was sent with the blocks in `sent` and brought back those in
+    /// `results`; of both, the worker goes on using those in `kept`. No list names a block twice.
+    pub(super) fn complete(
+        &mut self,
+        slot: u32,
+        sent: &[BlockName],
+        results: &[BlockName],
+        kept: &BTreeSet<BlockName>,
+    ) {
+        let holders = sent.iter().map(|name| (name, 1)).chain(results.iter().map(|name| (name, 0)));
+        for (&name, tasks) in holders {
             let Ok(block) = self.block(name) else { continue };
             let Some((_, hold)) = block.holds.iter_mut().find(|(holder, _)| *holder == slot) else {
                 continue;
             };
-            hold.pending = hold.pending.saturating_sub(1);
+            hold.pending = hold.pending.saturating_sub(tasks);
             hold.kept = kept.contains(&name);
             self.settle(name);
         }
@@ -213,12 +221,9 @@ impl Ledger {
         arena != ArenaKind::Inbound && !self.free.contains_key(&arena)
     }
 
-    /// Takes out the empty segments of dead workers, and on request those of the inbound arena.
-    pub(super) fn remove_empty(&mut self, inbound_too: bool) -> Vec<u32> {
-        let wanted = |s: &Segment| match s.arena {
-            ArenaKind::Inbound => inbound_too,
-            outbound => self.is_orphaned(outbound),
-        };
+    /// Takes out the empty segments of dead workers, or those of all arenas.
+    pub(super) fn remove_empty(&mut self, of_all: bool) -> Vec<u32> {
+        let wanted = |s: &Segment| of_all || self.is_orphaned(s.arena);
         let empty = self.segments.iter().filter(|(_, s)| s.live == 0 && wanted(s));
         let empty: Vec<u32> = empty.map(|(&segment, _)| segment).collect();
         for segment in &empty {
@@ -331,9 +336,9 @@ mod tests {
         ledger.hold(0, &[name]);
         ledger.hold(0, &[name]);
         ledger.drop_parent(name);
-        ledger.complete(0, &[name], &[]);
+        ledger.complete(0, &[name], &[], &BTreeSet::new());
         assert_eq!(ledger.live_blocks(), 1, "another task of the worker needs it");
-        ledger.complete(0, &[name], &[]);
+        ledger.complete(0, &[name], &[], &BTreeSet::new());
         assert_eq!(ledger.live_blocks(), 0);
     }
 
@@ -342,7 +347,7 @@ mod tests {
         let mut ledger = ledger();
         let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
         ledger.hold(0, &[name]);
-        ledger.complete(0, &[name], &[name]);
+        ledger.complete(0, &[name], &[], &BTreeSet::from([name]));
         ledger.drop_parent(name);
         assert!(!ledger.is_exclusive(name));
         assert_eq!(ledger.live_blocks(), 1);
@@ -353,14 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_that_names_a_block_twice_frees_it_once() {
+    fn a_completion_ends_the_hold_of_its_own_task_alone() {
         let mut ledger = ledger();
         let name = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        let (nothing, this) = (BTreeSet::new(), BTreeSet::from([name]));
         ledger.hold(0, &[name]);
+        ledger.complete(0, &[name], &[], &this);
+        ledger.hold(0, &[name]);
+        // Another task brings the kept block back as its result; the one behind it has it still.
+        ledger.complete(0, &[], &[name], &nothing);
         ledger.drop_parent(name);
-        ledger.complete(0, &[name, name], &[]);
-        let blocks = [(); 3].map(|()| ledger.take(ArenaKind::Inbound, 4096));
-        assert_eq!(blocks.iter().flatten().count(), 2);
+        assert_eq!(ledger.live_blocks(), 1);
+        ledger.complete(0, &[name], &[], &this);
+        assert_eq!(ledger.live_blocks(), 1);
+        ledger.release(0, name).unwrap();
+        assert_eq!(ledger.live_blocks(), 0);
     }
 
     #[test]

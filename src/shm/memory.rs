@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "makes buffers of mapped blocks; see docs/SAFETY.md")]
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +33,8 @@ struct State {
     segments: BTreeMap<u32, Mapped>,
     /// Bytes of all segments, those that are being made included.
     bytes: u64,
+    /// The pool is at its end: what is not in use is given back.
+    closed: bool,
     /// Segments that are gone here and that workers may still have attached.
     retired: Vec<u32>,
 }
@@ -67,6 +69,7 @@ impl Memory {
             ledger: Ledger::default(),
             segments: BTreeMap::new(),
             bytes: 0,
+            closed: false,
             retired: Vec::new(),
         };
         Arc::new(Memory { state: Mutex::new(state), limit, id: next_id() })
@@ -107,8 +110,14 @@ impl Memory {
     }
 
     /// Notes that a task or context is over, and what its worker goes on using.
-    pub(crate) fn complete(&self, slot: u32, mentioned: &[BlockName], kept: &[BlockName]) {
-        self.lock().ledger.complete(slot, mentioned, kept);
+    pub(crate) fn complete(
+        &self,
+        slot: u32,
+        sent: &[BlockName],
+        results: &[BlockName],
+        kept: &BTreeSet<BlockName>,
+    ) {
+        self.lock().ledger.complete(slot, sent, results, kept);
     }
 
     /// Notes that the worker let go of what it kept.
@@ -197,6 +206,13 @@ impl Memory {
         }
     }
 
+    /// Gives back what is not in use, now and whenever a buffer is dropped from now on.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.drop_empty(true);
+    }
+
     pub(crate) fn stats(&self) -> MemoryStats {
         let state = self.lock();
         MemoryStats {
@@ -271,8 +287,8 @@ impl State {
     }
 
     /// Gives up the segments that nobody uses.
-    fn drop_empty(&mut self, inbound_too: bool) {
-        for segment in self.ledger.remove_empty(inbound_too) {
+    fn drop_empty(&mut self, of_all: bool) {
+        for segment in self.ledger.remove_empty(of_all) {
             if let Some(mapped) = self.segments.remove(&segment) {
                 self.bytes -= u64::try_from(mapped.map.len()).unwrap_or(0);
                 self.retired.push(segment);
@@ -299,7 +315,7 @@ impl Store for Arc<Memory> {
 
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("limit", &self.limit).field("stats", &self.stats()).finish()
+        f.debug_struct("Memory").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -364,9 +380,10 @@ impl Drop for BlockOwner {
         }
         let mut state = self.memory.lock();
         state.ledger.drop_parent(self.name);
-        if state.ledger.is_orphaned(self.arena) {
-            // The last buffer of a dead worker's segment takes the segment with it.
-            state.drop_empty(false);
+        if state.closed || state.ledger.is_orphaned(self.arena) {
+            // Nobody will want the block again: the last buffer of a segment takes it along.
+            let closed = state.closed;
+            state.drop_empty(closed);
         }
     }
 }
@@ -446,7 +463,7 @@ mod tests {
         let names = memory.names_of(memory.locate(&buffer).into_iter());
         memory.hold(0, &names);
         let buffer = buffer.try_into_mut().unwrap_err();
-        memory.complete(0, &names, &[]);
+        memory.complete(0, &names, &[], &BTreeSet::new());
         assert!(buffer.try_into_mut().is_ok());
     }
 
@@ -455,7 +472,7 @@ mod tests {
         let memory = Memory::new(1 << 20);
         let name = memory.grant(4, 1, 100).unwrap();
         let (result, _) = memory.adopt(4, (name.segment, 0, 100), name.generation).unwrap();
-        memory.complete(4, &[name], &[]);
+        memory.complete(4, &[], &[name], &BTreeSet::new());
         memory.forget_worker(4, 1);
         assert_eq!(result[99], 0);
         assert_eq!(memory.stats().segments_live, 1);

@@ -56,11 +56,12 @@ impl fmt::Display for ExitStatus {
     }
 }
 
-/// A child of this process.
+/// A child of this process. Dropped before its exit status was asked for, it is killed and reaped.
 #[derive(Debug)]
 pub(crate) struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    reaped: bool,
 }
 
 impl Child {
@@ -68,7 +69,7 @@ impl Child {
     pub(crate) fn adopt(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Child { pid, pidfd })
+        Ok(Child { pid, pidfd, reaped: false })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -88,7 +89,8 @@ impl Child {
     }
 
     /// How the child ended, once its pidfd is readable; reaps it.
-    pub(crate) fn exit_status(&self) -> ExitStatus {
+    pub(crate) fn exit_status(&mut self) -> ExitStatus {
+        self.reaped = true;
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let Ok(Some(status)) = waitid(WaitId::PidFd(self.pidfd.as_fd()), options) else {
             return ExitStatus::Unknown;
@@ -107,6 +109,17 @@ impl Child {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok() {
             let _no_such_group = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.kill_group();
+            // The signal cannot be refused; only the kernel can keep a process from dying of it.
+            let _reaped_by_others =
+                waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
         }
     }
 }

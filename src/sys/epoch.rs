@@ -16,10 +16,12 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// The number of the present process; never zero.
 pub(crate) fn current() -> u64 {
-    let epoch = page();
-    match epoch.load(Ordering::Relaxed) {
-        0 => begin(epoch),
-        known => known,
+    match page() {
+        Some(epoch) => match epoch.load(Ordering::Relaxed) {
+            0 => begin(epoch),
+            known => known,
+        },
+        None => own_pid(),
     }
 }
 
@@ -33,6 +35,14 @@ pub(crate) struct OwnedHere<T> {
 impl<T> OwnedHere<T> {
     pub(crate) fn new(value: T) -> Self {
         OwnedHere { value: ManuallyDrop::new(value), epoch: current() }
+    }
+
+    /// The same value for another holder, who is of the same process as this one.
+    pub(crate) fn share(&self) -> Self
+    where
+        T: Clone,
+    {
+        OwnedHere { value: self.value.clone(), epoch: self.epoch }
     }
 
     /// Whether this is still the process that made the value.
@@ -65,21 +75,22 @@ fn begin(epoch: &AtomicU64) -> u64 {
     // Without random numbers (early boot) the process id tells parent and child apart as well.
     let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
     let random = if filled == Ok(bytes.len()) { u64::from_le_bytes(bytes) } else { 0 };
-    let pid = u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
-    let fresh = (random << 32 | pid).max(1);
+    let fresh = (random << 32 | own_pid()).max(1);
     match epoch.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => fresh,
         Err(another_thread_was_first) => another_thread_was_first,
     }
 }
 
-fn page() -> &'static AtomicU64 {
-    static PAGE: OnceLock<&'static AtomicU64> = OnceLock::new();
-    PAGE.get_or_init(|| wiped_page().unwrap_or(&UNWIPED))
+fn own_pid() -> u64 {
+    u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs())
 }
 
-/// For a kernel that cannot give the page: then a forked child is not noticed.
-static UNWIPED: AtomicU64 = AtomicU64::new(0);
+/// `None` where the kernel cannot give such a page: then asking costs a system call.
+fn page() -> Option<&'static AtomicU64> {
+    static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+    *PAGE.get_or_init(wiped_page)
+}
 
 fn wiped_page() -> Option<&'static AtomicU64> {
     let (len, prot) = (rustix::param::page_size(), ProtFlags::READ | ProtFlags::WRITE);

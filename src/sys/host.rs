@@ -73,9 +73,12 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: std::time::Duration) ->
     Ok(ready > 0)
 }
 
-/// Ends this process and its process group.
+/// Ends this process, and its process group if it leads one.
 pub(crate) fn kill_own_group() -> ! {
-    let _cannot_fail = kill_current_process_group(Signal::KILL);
+    if rustix::process::getpgrp() == getpid() {
+        let _cannot_fail = kill_current_process_group(Signal::KILL);
+    }
+    let _cannot_fail = rustix::process::kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }
 

@@ -99,9 +99,9 @@ fn map_aligned(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<NonNull
     let flags = MapFlags::SHARED | MapFlags::FIXED;
     // SAFETY: [place, place + len) lies within the hole, which nobody else knows of.
     let mapped = unsafe { mmap(place, len, prot, flags, fd, 0) };
-    let kept = if mapped.is_ok() { len } else { 0 };
     unmap_hole(hole, before);
-    unmap_hole(place.wrapping_byte_add(kept), reserved - before - kept);
+    // Of the middle nothing is known when the map failed: it stays as it is, a loss of addresses.
+    unmap_hole(place.wrapping_byte_add(len), reserved - before - len);
     non_null(mapped?)
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::{
     ftruncate, memfd_create,
 };
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 
 /// What the receiver of an object may insist on: it cannot be truncated.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
@@ -25,10 +26,27 @@ pub(crate) fn create(name: &'static str, len: u64) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => memfd_create(name, flags),
         made => made,
     }?;
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
+        // Asking would be answered by SIGXFSZ.
+        return Err(Errno::FBIG.into());
+    }
     ftruncate(&fd, len)?;
-    retry_on_intr(|| fallocate(&fd, FallocateFlags::empty(), 0, len))?;
+    allocate(&fd, len)?;
     fcntl_add_seals(&fd, SIZE_SEALS)?;
     Ok(fd)
+}
+
+/// Gives the object all its pages, in steps: one that a signal interrupts is undone by the kernel,
+/// and under a profiler's timer a large one would never come to its end.
+fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
+    const STEP: u64 = 4 << 20;
+    let mut offset = 0;
+    while offset < len {
+        let step = STEP.min(len - offset);
+        retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), offset, step))?;
+        offset += step;
+    }
+    Ok(())
 }
 
 /// From now on nobody can map the object writable, and no seal can be added. Maps made before stay.

@@ -62,10 +62,14 @@ extern "C" fn note_module(
     let info = unsafe { &*info };
     // SAFETY: `all` passed a list that nobody else uses meanwhile.
     let list = unsafe { &mut *list.cast::<Vec<Module>>() };
+    if info.dlpi_phdr.is_null() {
+        return 0;
+    }
     // SAFETY: the record's table has that many entries and is mapped as long as the module is.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let base = usize::try_from(info.dlpi_addr).unwrap_or(usize::MAX);
     let mut module = Module { base, build_id: None, segments: Vec::new() };
+    let mut notes = Vec::new();
     for header in headers {
         let start = base.wrapping_add(usize::try_from(header.p_vaddr).unwrap_or(usize::MAX));
         let len = usize::try_from(header.p_memsz).unwrap_or(0);
@@ -76,14 +80,18 @@ extern "C" fn note_module(
                 readable: header.p_flags & libc::PF_R != 0,
                 executable: header.p_flags & libc::PF_X != 0,
             }),
-            libc::PT_NOTE => {
-                // SAFETY: a note segment is part of the loaded file and is mapped readable.
-                let notes = unsafe { std::slice::from_raw_parts(start as *const u8, len) };
-                module.build_id = module.build_id.or_else(|| find_build_id(notes));
-            }
+            libc::PT_NOTE => notes.push((start, len)),
             _ => {}
         }
     }
+    let loaded = |(start, len): &(usize, usize)| {
+        module.segments.iter().any(|segment| segment.readable && segment.contains(*start, *len))
+    };
+    module.build_id = notes.into_iter().filter(loaded).find_map(|(start, len)| {
+        let notes = std::ptr::with_exposed_provenance::<u8>(start);
+        // SAFETY: the notes lie within a segment that is mapped readable (filter above).
+        find_build_id(unsafe { std::slice::from_raw_parts(notes, len) })
+    });
     list.push(module);
     0
 }

@@ -19,14 +19,17 @@ pub(crate) fn reset() {
         // SAFETY: no handler is installed, only the default.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // As in every Rust program: a task expects an error.
-    // SAFETY: no handler is installed.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // SIGPIPE as in every Rust program: a task expects an error. SIGTTOU because a worker's group is
+    // in the background of the terminal: printing must not stop it, however the terminal is set.
+    for signal in [libc::SIGPIPE, libc::SIGTTOU] {
+        // SAFETY: no handler is installed.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the call initialises the set that it is given.
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: the set was initialised in the line above; the old mask is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
 }
 
 fn is_ignored(signal: libc::c_int) -> bool {

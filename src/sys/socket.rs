@@ -77,8 +77,12 @@ impl Socket {
         }
         let flags = SendFlags::NOSIGNAL
             | if wait == Wait::No { SendFlags::DONTWAIT } else { SendFlags::empty() };
-        retry_on_intr(|| sendmsg(&self.fd, &slices, &mut control, flags))?;
-        Ok(())
+        match retry_on_intr(|| sendmsg(&self.fd, &slices, &mut control, flags)) {
+            Ok(_) => Ok(()),
+            // The system is short of something just now; the connection is as good as it was.
+            Err(Errno::NOBUFS | Errno::NOMEM | Errno::TOOMANYREFS) => Err(Errno::AGAIN.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Receives the next packet into `space`, which must have room for the largest.

@@ -26,7 +26,8 @@ pub(crate) fn create(name: &'static str) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The words of a page. Storing is for the side that mapped it writable; the other would fault.
+/// The words of a page. Storing is for the side that mapped it writable; the other would fault, and
+/// may only use relaxed loads (`std::sync::atomic`, atomic accesses to read-only memory).
 #[derive(Debug)]
 pub(crate) struct Words {
     map: Map,

@@ -27,12 +27,11 @@ pub(crate) fn record_panics() {
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, PanicReport> {
     LAST.set(None);
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        // Without the hook (in the parent) the payload alone tells.
-        let recorded = LAST.take();
-        let report = recorded.unwrap_or_else(|| PanicReport {
-            message: message_of(&*payload),
-            ..PanicReport::default()
-        });
+        let message = message_of(&*payload);
+        // Without the hook (in the parent), or when the last panic was another one that somebody
+        // caught and replaced, the payload alone tells.
+        let recorded = LAST.take().filter(|last| last.message == message);
+        let report = recorded.unwrap_or(PanicReport { message, ..PanicReport::default() });
         // The payload's own destructor may panic; that is not worth a process.
         let _second_panic = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         report

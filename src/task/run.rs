@@ -66,7 +66,7 @@ pub(super) fn run_items<C: Call>(run: &mut Run<'_>) {
         run.status.progress(Phase::Decoding, item);
         let outcome = run_item::<C>(run, item);
         run.status.progress(Phase::Encoding, item);
-        run.write(&outcome);
+        run.write(outcome);
     }
 }
 
@@ -93,9 +93,15 @@ fn run_item<C: Call>(run: &mut Run<'_>, item: u32) -> Outcome<C::Output> {
 }
 
 impl Run<'_> {
-    /// Writes the outcome, or that it could not be written.
-    fn write<R: serde::Serialize>(&mut self, outcome: &Outcome<R>) {
-        let failure: Outcome<()> = match catch(|| self.outcomes.push(outcome, self.sink)) {
+    /// Writes the outcome, or that it could not be written; and drops it, which may panic too.
+    fn write<R: serde::Serialize>(&mut self, outcome: Outcome<R>) {
+        let written = catch(|| self.outcomes.push(&outcome, self.sink));
+        let dropped = catch(|| drop(outcome));
+        if dropped.is_err() && matches!(written, Ok(Ok(()))) {
+            // The result is whole and written; a destructor that fails here takes nothing from it.
+            return;
+        }
+        let failure: Outcome<()> = match written {
             Ok(Ok(())) => return,
             Ok(Err(CodecError::Encode(message))) => Outcome::Unwritable(message),
             Ok(Err(error)) => Outcome::Unwritable(error.to_string()),
