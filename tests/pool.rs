@@ -122,3 +122,15 @@ fn a_worker_keeps_an_argument_as_long_as_it_likes() {
     }
     assert_eq!(pool.stats().workers_died, 0);
 }
+
+#[test]
+fn results_that_find_no_memory_are_an_error_and_not_a_death() {
+    let pool = Pool::builder().workers(1).memory_limit(1 << 20).build().unwrap();
+    let large = |n: usize| vec![u64::MAX; n];
+    assert_eq!(pool.submit(large, 1_000).join().unwrap().len(), 1_000);
+    let Err(TaskError::Encode(error)) = pool.submit(large, 1 << 20).join() else { panic!() };
+    assert!(error.source.to_string().contains("memory"), "{}", error.source);
+    assert!(error.type_name.contains("Vec<u64>"));
+    assert_eq!(pool.submit(large, 10_000).join().unwrap().len(), 10_000);
+    assert_eq!(pool.stats().workers_died, 0);
+}

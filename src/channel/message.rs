@@ -91,6 +91,11 @@ pub(crate) enum ToParent {
         blocks: Vec<BlockName>,
     },
     Completed(Completion),
+    /// A task whose results cannot be sent: for want of memory.
+    Failed {
+        task: u64,
+        message: String,
+    },
     /// A context is dropped, as it was told; [`Keeping`](Self::Keeping) comes before this too.
     Forgotten {
         context: u64,

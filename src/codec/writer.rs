@@ -99,6 +99,7 @@ impl Writer {
         self.values
     }
 
+    #[cfg(test)]
     pub(crate) fn metadata_len(&self) -> usize {
         self.metadata.len()
     }

@@ -262,7 +262,7 @@ where
                 Err(fault) => {
                     let names =
                         Names { id: into.id, item: Some(item_number), ..self.names.clone() };
-                    into.failed(error_of(fault, &names));
+                    into.failed(error_of::<R>(fault, &names));
                 }
             }
         }

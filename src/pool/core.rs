@@ -196,10 +196,15 @@ impl Core {
         self.scheduler.handle_event(event, now);
     }
 
-    /// Ends a task with its results.
-    pub(super) fn deliver(&mut self, inner: &Inner, spec: TaskSpec, raw: RawResult) {
+    /// Ends a task that a worker has run.
+    pub(super) fn deliver(
+        &mut self,
+        inner: &Inner,
+        spec: TaskSpec,
+        result: Result<RawResult, Fault>,
+    ) {
         inner.counters.tasks_completed.add(spec.count.into());
-        self.answer(spec, Ok(raw));
+        self.answer(spec, result);
     }
 
     pub(super) fn take_resolved(&mut self) -> Vec<Resolved> {

@@ -13,6 +13,7 @@ mod core;
 mod error;
 mod handle;
 mod inner;
+mod pack;
 mod payload;
 mod peer;
 mod pending;

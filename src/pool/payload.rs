@@ -10,12 +10,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::inner::Inner;
+use super::pack::pack;
 use super::pending::{Fault, Pending};
 use crate::buffer::Buffer;
-use crate::channel::{EntryName, FramePlace, INLINE_FRAME_MAX, StoreSink};
-use crate::codec::{CodecError, Copies, Options, Placed, Writer, array_header};
-use crate::frame::{Descriptor, HeadOptions, Layout, write_head};
-use crate::shm::{BlockName, Located, Memory, Store};
+use crate::channel::{EntryName, FramePlace, StoreSink};
+use crate::codec::{Copies, Options, Writer};
+use crate::shm::{BlockName, Memory};
 use crate::sys::epoch::OwnedHere;
 use crate::task::catch;
 
@@ -105,59 +105,14 @@ impl Packer {
 
     /// The frame of all items.
     pub(super) fn finish(self) -> Result<Parcel, Fault> {
-        let bytes_in_band = u64::try_from(self.writer.metadata_len()).unwrap_or(u64::MAX);
-        let (frame, placed) = frame_of(self.writer).map_err(Fault::Unwritable)?;
-        let bytes_out_of_band = placed.iter().map(|placed| placed.descriptor.len).sum();
-        let located = placed.iter().map(|placed| located(&placed.descriptor));
-        let mut names = self.memory.names_of(located);
-        let mut buffers: Vec<_> = placed.into_iter().map(|placed| placed.buffer).collect();
-        let (place, frame) = if frame.len() > INLINE_FRAME_MAX {
-            let block = in_block(&self.memory, &frame).map_err(Fault::Unwritable)?;
-            names.push(block.name);
-            let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-            buffers.push(block.buffer);
-            (FramePlace::Block { name: block.name, offset: block.offset, len }, Bytes::new())
-        } else {
-            (FramePlace::Packet, Bytes::from(frame))
-        };
-        Ok(Parcel { place, frame, names, bytes_in_band, bytes_out_of_band, _buffers: buffers })
+        let packed = pack(&self.memory, self.writer).map_err(Fault::Unwritable)?;
+        Ok(Parcel {
+            place: packed.place,
+            frame: packed.frame.into(),
+            names: packed.names,
+            bytes_in_band: packed.bytes_in_band,
+            bytes_out_of_band: packed.bytes_out_of_band,
+            _buffers: packed.buffers,
+        })
     }
-}
-
-/// A frame of the values in a writer, as one array.
-pub(super) fn frame_of(writer: Writer) -> Result<(Vec<u8>, Vec<Placed>), CodecError> {
-    let (header, header_len) = array_header(writer.values());
-    let header = &header[..header_len];
-    let (metadata, placed) = writer.into_parts();
-    let mut descriptors: Vec<Descriptor> = placed.iter().map(|placed| placed.descriptor).collect();
-    let layout = Layout::new(header.len() + metadata.len(), &mut descriptors)?;
-    let mut frame = Vec::new();
-    let options = HeadOptions::default();
-    write_head(&mut frame, &layout, &[header, &metadata], &descriptors, &options);
-    let frame_len = usize::try_from(layout.frame_len());
-    frame.resize(frame_len.map_err(|_| CodecError::Encode("the frame is too long".into()))?, 0);
-    Ok((frame, placed))
-}
-
-/// Where a segment descriptor points.
-pub(super) fn located(descriptor: &Descriptor) -> Located {
-    let Descriptor { segment, offset, generation, .. } = *descriptor;
-    Located { segment, offset, generation }
-}
-
-struct Block {
-    name: BlockName,
-    offset: u64,
-    buffer: Buffer<u8>,
-}
-
-fn in_block(memory: &Arc<Memory>, frame: &[u8]) -> Result<Block, CodecError> {
-    let failed = |error: crate::error::Error| CodecError::Buffer(Box::new(error));
-    let mut block = memory.alloc(frame.len(), false).map_err(failed)?;
-    block.copy_from_slice(frame);
-    let buffer = block.freeze();
-    let at = memory.locate(&buffer).expect("the memory knows what it has just allocated");
-    let name = memory.names_of(std::iter::once(at)).first().copied();
-    let name = name.expect("an allocated block has a name");
-    Ok(Block { name, offset: at.offset, buffer })
 }

@@ -13,7 +13,7 @@ use super::error::{StartFailed, WorkerDied};
 use super::scheduler::{Split, TaskId};
 use crate::codec::{Body, CodecError};
 use crate::error::Error;
-use crate::task::PanicReport;
+use crate::task::{PanicReport, with_sources};
 
 /// The items of one payload, and what has become of them.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub(crate) enum Fault {
     /// The arguments never left: what was wrong with them.
     Unwritable(CodecError),
     Panicked(PanicReport),
+    /// There are results, but no memory to bring them here.
+    Unsendable(String),
 }
 
 impl Fault {
@@ -79,6 +81,7 @@ impl Fault {
             Fault::Died(death) => Fault::Died(death.clone()),
             Fault::Unwritable(error) => Fault::Unwritable(copy_of(error)),
             Fault::Panicked(report) => Fault::Panicked(report.clone()),
+            Fault::Unsendable(message) => Fault::Unsendable(message.clone()),
         }
     }
 }
@@ -93,7 +96,7 @@ pub(super) fn copy_of(error: &CodecError) -> CodecError {
         CodecError::Frame(fault) => CodecError::Frame(*fault),
         CodecError::Buffer(error) => match out_of_memory(&**error) {
             Some(error) => CodecError::Buffer(Box::new(error)),
-            None => CodecError::Encode(error.to_string()),
+            None => CodecError::Encode(with_sources(&**error)),
         },
         CodecError::Encode(message) => CodecError::Encode(message.clone()),
         CodecError::Decode { at, message } => {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::inner::Inner;
-use super::payload::located;
+use super::pack::located;
 use super::peer::Stage;
-use super::pending::RawResult;
+use super::pending::{Fault, RawResult};
 use super::scheduler::{Delivery, TaskId, WorkerId};
 use crate::channel::{
     Completion, FramePlace, Incoming, Parcel, SegmentCheck, ToParent, pool_limits,
@@ -96,6 +96,10 @@ fn act(
         ToParent::Completed(completion) => {
             return complete(core, inner, worker, completion, parcel.frame);
         }
+        ToParent::Failed { task, message } => {
+            let fault = Fault::Unsendable(message);
+            return end_task(core, inner, worker, TaskId(task), Vec::new(), Err(fault));
+        }
         ToParent::Forgotten { context } => {
             let (slot, kept) = (peer.slot(), std::mem::take(&mut peer.keeping));
             let sent = peer.forgotten(context).ok_or(Nonsense)?;
@@ -117,27 +121,38 @@ fn complete(
     completion: Completion,
     packet: Vec<u8>,
 ) -> Result<(), Nonsense> {
-    let task = TaskId(completion.task);
-    let peer = core.peer(worker).ok_or(Nonsense)?;
-    let slot = peer.slot();
+    let slot = core.peer(worker).ok_or(Nonsense)?.slot();
     let mut results = Vec::new();
     let raw = read_result(inner, slot, &completion, packet, &mut results)?;
+    let Completion { task, copies: count, copied_bytes: bytes, .. } = completion;
+    inner.counters.add_copies(Copies { count, bytes });
+    end_task(core, inner, worker, TaskId(task), results, Ok(raw))
+}
+
+/// The worker is done with a task: gives back what it held for it, and tells who waits.
+fn end_task(
+    core: &mut Core,
+    inner: &Inner,
+    worker: WorkerId,
+    task: TaskId,
+    mut results: Vec<BlockName>,
+    result: Result<RawResult, Fault>,
+) -> Result<(), Nonsense> {
     let verdict = core.scheduler.complete(worker, task);
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let kept = std::mem::take(&mut peer.keeping);
     if verdict == Delivery::Violation || peer.sent.front().is_none_or(|sent| sent.task != task) {
         return Err(Nonsense);
     }
+    let slot = peer.slot();
     let sent = peer.sent.pop_front().ok_or(Nonsense)?;
     let arguments = &sent.payload.parcel.names;
-    results.retain(|name| !arguments.contains(name));
+    results.retain(|name| arguments.binary_search(name).is_err());
     results.sort_unstable();
     results.dedup();
     inner.memory.complete(slot, arguments, &results, &kept);
-    let Completion { copies: count, copied_bytes: bytes, .. } = completion;
-    inner.counters.add_copies(Copies { count, bytes });
     if verdict == Delivery::Deliver {
-        core.deliver(inner, sent.spec, raw);
+        core.deliver(inner, sent.spec, result);
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) fn outcomes_of<R: Data>(
     let items = first..first + count;
     match result {
         Ok(raw) => decode(raw, counters, items.map(names).collect()),
-        Err(fault) => items.map(|item| Err(error_of(fault.copy(), &names(item)))).collect(),
+        Err(fault) => items.map(|item| Err(error_of::<R>(fault.copy(), &names(item)))).collect(),
     }
 }
 
@@ -89,7 +89,7 @@ fn decode_one<R: Data>(reader: &mut Reader<'_>, names: &Names) -> Result<R, Task
 }
 
 /// The error of one item that never had a result.
-pub(crate) fn error_of(fault: Fault, names: &Names) -> TaskError {
+pub(crate) fn error_of<R>(fault: Fault, names: &Names) -> TaskError {
     match fault {
         Fault::Cancelled => TaskError::Cancelled,
         Fault::Killed => TaskError::Killed,
@@ -100,6 +100,9 @@ pub(crate) fn error_of(fault: Fault, names: &Names) -> TaskError {
             death.task = names.info();
             TaskError::WorkerDied(*death)
         }
+        Fault::Unsendable(message) => TaskError::Encode(
+            names.value_error(std::any::type_name::<R>(), CodecError::Encode(message)),
+        ),
         Fault::Unwritable(source) => TaskError::Encode(names.value_error(names.argument, source)),
         Fault::Panicked(report) => TaskError::Panicked(panicked(report, names)),
     }

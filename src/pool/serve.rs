@@ -9,17 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::payload::{frame_of, located};
+use super::pack::{located, pack};
 use super::worker::{Link, WorkerSide};
 use crate::channel::{
-    Completion, EntryName, FramePlace, INLINE_FRAME_MAX, Phase, SegmentCheck, StatusWriter,
-    StoreSink, TaskHead, ToParent, pool_limits,
+    Completion, EntryName, FramePlace, Phase, SegmentCheck, StatusWriter, StoreSink, TaskHead,
+    ToParent, pool_limits,
 };
-use crate::codec::{Bodies, Body, CodecError, Copies, Options, Placed, Reader, Sink, Writer};
+use crate::codec::{Bodies, Body, CodecError, Copies, Options, Reader, Sink, Writer};
 use crate::frame::{Frame, FrameError, Location, SegmentFault};
-use crate::shm::{Attached, BlockName, Store};
-use crate::sys::host;
-use crate::task::{Context, Entry, Failure, Outcome, Run, catch, resolve};
+use crate::shm::{Attached, BlockName};
+use crate::task::{Context, Entry, Failure, Outcome, Run, catch, resolve, with_sources};
 
 /// What a worker keeps from task to task.
 pub(super) struct Server {
@@ -194,29 +193,22 @@ impl Server {
         mut mentioned: Vec<BlockName>,
     ) {
         let memory = &self.side.memory;
-        // Failing here is failing to have memory for the frame: the worker's death tells.
-        let made = frame_of(outcomes);
-        let (frame, placed) = made.unwrap_or_else(|_| host::kill_own_group());
-        let mut results = memory.names_of(placed.iter().map(|placed| located(&placed.descriptor)));
-        let mut block = None;
-        if frame.len() > INLINE_FRAME_MAX {
-            let Ok(mut space) = memory.alloc(frame.len(), false) else { host::kill_own_group() };
-            space.copy_from_slice(&frame);
-            let space = space.freeze();
-            let at = memory.locate(&space).expect("an arena knows what it has just allocated");
-            let name = memory.names_of(std::iter::once(at))[0];
-            let len = u64::try_from(frame.len()).unwrap_or(u64::MAX);
-            completion.frame = FramePlace::Block { name, offset: at.offset, len };
-            results.push(name);
-            block = Some(space);
-        }
-        memory.publish(&results);
-        drop::<(Vec<Placed>, _)>((placed, block));
-        mentioned.extend(results);
+        let packed = match pack(memory, outcomes) {
+            Ok(packed) => packed,
+            Err(error) => {
+                let message = with_sources(&error);
+                let failed = ToParent::Failed { task: completion.task, message };
+                return self.end(&mentioned, &failed, &[]);
+            }
+        };
+        completion.frame = packed.place;
+        memory.publish(&packed.names);
+        // Whether a result is still in use here is to be told by what else holds it.
+        drop(packed.buffers);
+        mentioned.extend(packed.names);
         mentioned.sort_unstable();
         mentioned.dedup();
-        let packet = if completion.frame == FramePlace::Packet { &frame[..] } else { &[] };
-        self.end(&mentioned, &ToParent::Completed(completion), packet);
+        self.end(&mentioned, &ToParent::Completed(completion), &packed.frame);
     }
 
     /// Says that a task or context is over, after what of its blocks is still in use here.

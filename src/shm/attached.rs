@@ -141,19 +141,6 @@ impl<L: ParentLink> Attached<L> {
         &self.link
     }
 
-    /// The blocks that these ranges lie in, each once.
-    pub(crate) fn names_of(&self, located: impl Iterator<Item = Located>) -> Vec<BlockName> {
-        let state = self.lock();
-        let name = |at: Located| {
-            let block_len = state.segments.get(&at.segment)?.block_len;
-            name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
-        };
-        let mut names: Vec<BlockName> = located.filter_map(name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
     /// These blocks are part of a result from now on: nobody here writes them again.
     pub(crate) fn publish(&self, names: &[BlockName]) {
         let mut state = self.lock();
@@ -272,6 +259,11 @@ impl<L: ParentLink> Store for Arc<Attached<L>> {
             offset: u64::try_from(within).ok()?,
             generation: owner.name.generation,
         })
+    }
+
+    fn name_of(&self, at: &Located) -> Option<BlockName> {
+        let block_len = self.lock().segments.get(&at.segment)?.block_len;
+        name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
     }
 
     fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>> {

@@ -171,19 +171,6 @@ impl Memory {
         Some(Attachment { len, block_len, fd: mapped.fd.clone() })
     }
 
-    /// The blocks that these ranges lie in, each once.
-    pub(crate) fn names_of(&self, located: impl Iterator<Item = Located>) -> Vec<BlockName> {
-        let state = self.lock();
-        let name = |at: Located| {
-            let block_len = state.ledger.block_len(at.segment)?;
-            name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
-        };
-        let mut names: Vec<BlockName> = located.filter_map(name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
     /// Segments that workers should detach; each is named once.
     pub(crate) fn take_retired(&self) -> Vec<u32> {
         std::mem::take(&mut self.lock().retired)
@@ -302,6 +289,11 @@ impl Store for Arc<Memory> {
         let owner = buffer.owner()?.as_any().downcast_ref::<BlockOwner>()?;
         let ours = Arc::ptr_eq(self, &owner.memory) && owner.arena == ArenaKind::Inbound;
         ours.then(|| owner.locate(buffer.as_ptr()))
+    }
+
+    fn name_of(&self, at: &Located) -> Option<BlockName> {
+        let block_len = self.lock().ledger.block_len(at.segment)?;
+        name_of_range(block_len, at.segment, at.offset, 0, at.generation).ok()
     }
 
     fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>> {
@@ -460,7 +452,7 @@ mod tests {
     fn a_block_that_a_worker_holds_is_not_exclusive() {
         let memory = Memory::new(1 << 20);
         let buffer = memory.alloc_inbound(10, true).unwrap().freeze();
-        let names = memory.names_of(memory.locate(&buffer).into_iter());
+        let names = [memory.name_of(&memory.locate(&buffer).unwrap()).unwrap()];
         memory.hold(0, &names);
         let buffer = buffer.try_into_mut().unwrap_err();
         memory.complete(0, &names, &[], &BTreeSet::new());

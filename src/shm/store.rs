@@ -6,6 +6,8 @@
 use crate::buffer::{Buffer, BufferMut};
 use crate::error::Result;
 
+use super::ledger::BlockName;
+
 /// Where a range of a block lies, in the words of the other process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Located {
@@ -18,6 +20,9 @@ pub(crate) struct Located {
 pub(crate) trait Store {
     /// Where the bytes lie already, if the other process can be told so.
     fn locate(&self, buffer: &Buffer<u8>) -> Option<Located>;
+
+    /// The block that a place lies in.
+    fn name_of(&self, at: &Located) -> Option<BlockName>;
 
     /// New memory that `locate` knows.
     fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>>;

@@ -26,3 +26,9 @@ pub(crate) struct PanicReport {
     pub(crate) location: Option<String>,
     pub(crate) backtrace: Option<String>,
 }
+
+/// The text of an error with those of its sources, for where only text can go.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}

@@ -8,7 +8,7 @@
 use std::any::Any;
 
 use super::entry::Call;
-use super::outcome::{Outcome, PanicReport};
+use super::outcome::{Outcome, PanicReport, with_sources};
 use super::panic::catch;
 use crate::channel::{Phase, StatusWriter};
 use crate::codec::{CodecError, Reader, Sink, Writer};
@@ -46,7 +46,7 @@ impl From<CodecError> for Failure {
     fn from(error: CodecError) -> Self {
         match error {
             CodecError::Decode { at, message, .. } => Failure::Unreadable { at, message },
-            other => Failure::Unreadable { at: 0, message: other.to_string() },
+            other => Failure::Unreadable { at: 0, message: with_sources(&other) },
         }
     }
 }
@@ -104,7 +104,7 @@ impl Run<'_> {
         let failure: Outcome<()> = match written {
             Ok(Ok(())) => return,
             Ok(Err(CodecError::Encode(message))) => Outcome::Unwritable(message),
-            Ok(Err(error)) => Outcome::Unwritable(error.to_string()),
+            Ok(Err(error)) => Outcome::Unwritable(with_sources(&error)),
             Err(panic) => Outcome::Panicked(panic),
         };
         let written = self.outcomes.push(&failure, self.sink);
