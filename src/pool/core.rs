@@ -247,9 +247,13 @@ impl Core {
         }
     }
 
-    /// Whether somebody may wait for what has come about: all started, broken, or closed.
+    /// Whether there is nothing to wait for when the pool starts: all workers have been ready, or
+    /// those that have not will not be soon.
     pub(super) fn is_settled(&self) -> bool {
-        self.closed || self.scheduler.is_broken() || self.ready_once.len() == self.workers
+        self.closed
+            || self.scheduler.is_broken()
+            || self.scheduler.is_short_of_workers()
+            || self.ready_once.len() == self.workers
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -12,7 +12,7 @@ pub(crate) struct Config {
     /// Number of slots, at least one.
     pub(crate) workers: usize,
     /// So many failed starts in a row, anywhere in the pool and without one worker that became
-    /// ready in between, break the pool.
+    /// ready in between, break the pool, once no worker is ready.
     pub(crate) max_start_failures: u32,
     /// So many fruitless deaths in a row break the pool. A death is fruitless when the worker had
     /// been sent work, had completed none since it was ready, and nobody is to blame. Without this

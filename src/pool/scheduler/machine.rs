@@ -94,6 +94,11 @@ impl Scheduler {
         matches!(self.phase, Phase::Closing | Phase::Broken)
     }
 
+    /// Whether so many starts failed in a row that the pool breaks if nobody is ready.
+    pub(crate) fn is_short_of_workers(&self) -> bool {
+        self.start_failures >= self.config.max_start_failures
+    }
+
     pub(crate) fn is_broken(&self) -> bool {
         self.phase == Phase::Broken
     }
@@ -441,7 +446,8 @@ impl Scheduler {
     }
 
     fn is_hopeless(&self) -> bool {
-        self.start_failures >= self.config.max_start_failures
+        // While somebody works, what keeps others from starting may pass.
+        self.is_short_of_workers() && !self.slots.any_ready()
             || self.fruitless_deaths >= self.config.max_fruitless_deaths
     }
 

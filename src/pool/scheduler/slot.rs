@@ -184,6 +184,10 @@ impl Slots {
         self.occupied
     }
 
+    pub(super) fn any_ready(&self) -> bool {
+        self.slots.iter().any(|slot| slot.state == State::Ready)
+    }
+
     pub(super) fn get(&self, slot: usize) -> &Slot {
         &self.slots[slot]
     }

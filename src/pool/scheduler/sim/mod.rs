@@ -153,7 +153,7 @@ fn an_attempt_counted_twice_is_caught() {
 
 #[test]
 fn a_lost_timeout_is_caught() {
-    assert_caught(Plant::TimeoutLost, "while there are tasks a worker is coming");
+    assert_caught(Plant::TimeoutLost, "oracle: a start is missing");
 }
 
 #[test]

@@ -496,7 +496,8 @@ impl Oracle {
 
     fn break_if_hopeless(&mut self) {
         let wanted = !self.broken && (self.shutdown.is_none() || !self.queue.is_empty());
-        let hopeless = self.start_failures >= self.config.max_start_failures
+        let none_ready = self.seats.iter().all(|seat| seat.life != Life::Ready);
+        let hopeless = none_ready && self.start_failures >= self.config.max_start_failures
             || self.fruitless_deaths >= self.config.max_fruitless_deaths;
         if wanted && hopeless {
             self.broken = true;
