@@ -122,6 +122,7 @@ impl PoolBuilder {
     }
 
     /// How many bytes of shared memory the pool may have; those of the machine if this is not called.
+    /// Less where a control group leaves less: that is asked for whenever the pool needs more.
     ///
     /// # Examples
     ///

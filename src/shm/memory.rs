@@ -17,9 +17,9 @@ use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
-use crate::sys::epoch;
 use crate::sys::map::Map;
 use crate::sys::memory;
+use crate::sys::{cgroup, epoch};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
@@ -212,16 +212,19 @@ impl Memory {
     /// A block with one parent reference, and whether it was never used before.
     fn take(&self, arena: ArenaKind, len: usize) -> Result<(BlockName, bool)> {
         let wanted = u64::try_from(len).unwrap_or(u64::MAX);
-        let too_much = Error::OutOfMemory { wanted, limit: self.limit };
-        let Some(block_len) = class::block_len(wanted) else { return Err(too_much) };
+        let too_much = |limit| Error::OutOfMemory { wanted, limit };
+        let block_len = class::block_len(wanted).ok_or_else(|| too_much(self.limit))?;
         if let Some(name) = self.lock().ledger.take(arena, block_len) {
             return Ok((name, false));
         }
+        // A control group's limit is asked for each time: what is used of it changes.
+        let headroom = cgroup::headroom().unwrap_or(u64::MAX);
         let count = {
             let mut state = self.lock();
-            let count =
-                class::blocks_in_segment(block_len, state.ledger.segments_of(arena, block_len));
-            state.reserve(block_len, count, self.limit).ok_or(too_much)?
+            let segments = state.ledger.segments_of(arena, block_len);
+            let limit = self.limit.min(state.bytes.saturating_add(headroom));
+            let count = class::blocks_in_segment(block_len, segments);
+            state.reserve(block_len, count, limit).ok_or_else(|| too_much(limit))?
         };
         // Without the lock: a large segment takes the kernel a while.
         let segment_len = block_len * u64::from(count);

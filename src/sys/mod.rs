@@ -4,6 +4,7 @@
 //! and every call answers with an error instead of a signal.
 //! Does not know: what is written into the memory or sent over the sockets.
 
+pub(crate) mod cgroup;
 #[cfg(feature = "pool")]
 pub(crate) mod child;
 pub(crate) mod epoch;
