@@ -1,4 +1,56 @@
 //! Moves values and large buffers between processes, and runs work in worker processes that may crash.
+//!
+//! A worker is the same program, started again. Arrays lie in shared memory and are not copied on
+//! their way; when a worker dies, the item that it was running is tried again or fails alone, and
+//! everything else goes on.
+//!
+#![cfg_attr(feature = "pool", doc = "```")]
+#![cfg_attr(not(feature = "pool"), doc = "```ignore")]
+//! use pannier::{Buffer, Pool};
+//!
+//! fn main() -> pannier::Result<()> {
+//!     pannier::init(); // the first line of main: in a worker it never returns
+//!     let pool = Pool::builder().workers(2).build()?;
+//!
+//!     let mut column = pool.alloc::<f64>(1 << 16)?; // in shared memory, filled in place
+//!     column.fill(0.5);
+//!     let sum = pool.submit(|column: Buffer<f64>| column.iter().sum::<f64>(), column.freeze());
+//!     assert_eq!(sum.join()?, 32_768.0);
+//!
+//!     let squares = pool.map(|x: u64| x * x, 0..4); // lazy, ordered, one result an item
+//!     assert_eq!(squares.collect::<Result<Vec<_>, _>>()?, [0, 1, 4, 9]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! | to | see |
+//! | --- | --- |
+//! | run functions in workers | `Pool`, `JoinHandle`, `Map`; [`alloc`] inside a task |
+//! | start up, also in tests | `init`, `premain!` |
+//! | know why there is no result | `TaskError`; [`Error`] for everything around tasks |
+//! | hold large data | [`Buffer`], [`BufferMut`], and [`pod`] and [`bytes`] for fields of other types |
+//! | write and read frames without a pool | [`to_vec`], [`from_slice`], [`from_bytes`], [`Encoder`], [`Decoder`] |
+//! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
+//! | read what a stranger wrote | [`Limits`], [`FrameError`] |
+//!
+//! # Layers
+//!
+//! Each feature is a layer that contains the ones before it; none changes the behaviour or the bytes
+//! of another. The modules are stacked on eight floors, and one names only those below it.
+//!
+//! | feature | floors | what it brings |
+//! | --- | --- | --- |
+//! | none | buffer, frame, codec | values in frames, in memory; no system call |
+//! | `shm` | sys, shm | shared memory; for the layers above, not public yet |
+//! | `channel` | channel | messages between two processes; the same |
+//! | `pool` (default) | process, task, pool, parallel | workers and maps |
+//!
+//! # Platform
+//!
+//! The lowest layer is portable; the others need Linux 5.4 or later. A program that has a pool needs
+//! a build-id, by which a worker proves to be the same program.
 
 #![cfg_attr(
     not(feature = "pool"),
@@ -47,3 +99,8 @@ pub use crate::pool::{
 pub use crate::sys::child::ExitStatus;
 #[cfg(feature = "pool")]
 pub use crate::task::{Data, Function};
+
+/// The examples of the README, as tests.
+#[cfg(all(doctest, feature = "pool"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
