@@ -1,4 +1,4 @@
-//! One end of a worker's connection: messages over a packet socket.
+//! One end of a worker's connection: messages over a seqpacket socket.
 //!
 //! Promises: [`Outbox`] never waits and keeps the order of what it was given; a message that cannot
 //! be read is an error that names nothing but the fact.
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::message::{self, INLINE_FRAME_MAX};
 use crate::sys::socket::{Received, Socket, Wait};
 
-/// Room for the longest packet: a frame in the packet, and a head.
+/// Room for the longest message: a frame in the message, and a head.
 const SPACE: usize = INLINE_FRAME_MAX + (128 << 10);
 
 /// One end of a connection.
@@ -30,7 +30,7 @@ pub(crate) struct Control {
 #[derive(Debug)]
 pub(crate) struct Parcel<M> {
     pub(crate) message: M,
-    /// The bytes of a frame that travels in the packet.
+    /// The bytes of a frame that travels in the message.
     pub(crate) frame: Vec<u8>,
     pub(crate) fds: Vec<OwnedFd>,
 }
@@ -73,7 +73,7 @@ impl Control {
         wait: Wait,
     ) -> io::Result<Incoming<M>> {
         let (len, fds) = match self.socket.recv(space, wait)? {
-            Received::Packet(len, fds) => (len, fds),
+            Received::Message(len, fds) => (len, fds),
             Received::Empty => return Ok(Incoming::Empty),
             Received::Closed => return Ok(Incoming::Closed),
         };
@@ -101,11 +101,11 @@ pub(crate) enum SendState {
 /// What is to be sent by somebody who must not wait.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    packets: VecDeque<Packet>,
+    waiting: VecDeque<Outgoing>,
 }
 
 #[derive(Debug)]
-struct Packet {
+struct Outgoing {
     head: Vec<u8>,
     frame: bytes::Bytes,
     fd: Option<Arc<OwnedFd>>,
@@ -119,21 +119,21 @@ impl Outbox {
         frame: bytes::Bytes,
         fd: Option<Arc<OwnedFd>>,
     ) {
-        self.packets.push_back(Packet { head: message::encode_head(message), frame, fd });
+        self.waiting.push_back(Outgoing { head: message::encode_head(message), frame, fd });
     }
 
     /// Sends as much as the socket takes now.
     pub(crate) fn flush(&mut self, control: &Control) -> io::Result<SendState> {
-        while let Some(packet) = self.packets.front() {
-            let fds: Vec<BorrowedFd<'_>> = packet.fd.iter().map(|fd| fd.as_fd()).collect();
-            match control.socket.send(&[&packet.head, &packet.frame], &fds, Wait::No) {
+        while let Some(message) = self.waiting.front() {
+            let fds: Vec<BorrowedFd<'_>> = message.fd.iter().map(|fd| fd.as_fd()).collect();
+            match control.socket.send(&[&message.head, &message.frame], &fds, Wait::No) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(SendState::Waiting);
                 }
                 Err(error) => return Err(error),
             }
-            self.packets.pop_front();
+            self.waiting.pop_front();
         }
         Ok(SendState::Done)
     }
@@ -172,10 +172,10 @@ mod tests {
         let (ours, theirs) = Socket::pair().unwrap();
         let control = Control::new(theirs);
         let mut space = Control::space();
-        for packet in [&[1_u8][..], &[255; 40], &[9, 0, 0, 0, 1], &[1, 0, 0, 0, 0xc1]] {
-            ours.send(&[packet], &[], Wait::Yes).unwrap();
+        for message in [&[1_u8][..], &[255; 40], &[9, 0, 0, 0, 1], &[1, 0, 0, 0, 0xc1]] {
+            ours.send(&[message], &[], Wait::Yes).unwrap();
             let received = control.recv::<ToWorker>(&mut space, Wait::Yes).unwrap();
-            assert!(matches!(received, Incoming::Garbage), "{packet:?}");
+            assert!(matches!(received, Incoming::Garbage), "{message:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The messages of a worker's connection, each one packet: a small MessagePack head and, behind it,
+//! The messages of a worker's connection, each sent whole: a small MessagePack head and, behind it,
 //! the bytes of a frame where there is one.
 //!
 //! Promises: bytes that are no message are an error, and what was read is owned by the reader.
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shm::BlockName;
 
-/// Frames up to this length travel in the packet.
+/// Frames up to this length travel in the message.
 pub(crate) const INLINE_FRAME_MAX: usize = 64 << 10;
 
 /// Bytes that name a module: a build-id.
@@ -29,8 +29,8 @@ pub(crate) struct EntryName {
 /// Where a message's frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum FramePlace {
-    /// Behind the head, in the same packet.
-    Packet,
+    /// Behind the head, in the same message.
+    Message,
     /// At the start of a block.
     Block { name: BlockName, offset: u64, len: u64 },
 }
@@ -51,7 +51,7 @@ pub(crate) struct TaskHead {
 /// From the parent to a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToWorker {
-    /// A segment to map; its descriptor comes with the packet.
+    /// A segment to map; its descriptor comes with the message.
     Attach {
         segment: u32,
         len: u64,
@@ -132,9 +132,9 @@ pub(crate) fn encode_head<M: Serialize>(message: &M) -> Vec<u8> {
     head
 }
 
-/// The message in a packet, and the frame bytes behind its head; `None`: the packet is none of ours.
-pub(crate) fn decode<'p, M: Deserialize<'p>>(packet: &'p [u8]) -> Option<(M, &'p [u8])> {
-    let (len, rest) = packet.split_first_chunk::<HEAD_LEN_BYTES>()?;
+/// The message in these bytes, and the frame bytes behind its head; `None`: they are none of ours.
+pub(crate) fn decode<'b, M: Deserialize<'b>>(bytes: &'b [u8]) -> Option<(M, &'b [u8])> {
+    let (len, rest) = bytes.split_first_chunk::<HEAD_LEN_BYTES>()?;
     let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
     let head = rest.get(..len)?;
     let message = rmp_serde::from_slice(head).ok()?;

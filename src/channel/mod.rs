@@ -1,7 +1,7 @@
 //! What the two sides of a worker's connection say to each other, and how.
 //!
-//! One packet socket a worker, and a status page that only the worker writes.
-//! Promises: nothing in the parent waits for a send; a frame too long for a packet travels in a
+//! One seqpacket socket a worker, and a status page that only the worker writes.
+//! Promises: nothing in the parent waits for a send; a frame too long for a message travels in a
 //! block; a message is whole or absent; what a dead worker was doing can be read from its page.
 //! Does not know: processes, functions, what a task is.
 

@@ -1,7 +1,7 @@
 //! What the handles of a pool and its own thread share.
 //!
 //! One lock, around [`Core`]; it is held for bookkeeping and sends that do not wait, and never while
-//! foreign code runs: answers are given, and payloads dropped, after it is released.
+//! foreign code runs: answers are given after it is released.
 //! Does not know: the rules; the scheduler in the core does.
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! From values that were written to a frame that can be sent: in a packet, or in a block.
+//! From values that were written to a frame that can be sent: in a message, or in a block.
 //!
 //! Promises: the blocks that the frame names or lies in stay as long as the [`Packed`].
 //! Does not know: which side it is on.
@@ -13,7 +13,7 @@ use crate::shm::{BlockName, Located, Store};
 /// A frame, and where it is.
 pub(super) struct Packed {
     pub(super) place: FramePlace,
-    /// The frame, if it travels in the packet.
+    /// The frame, if it travels in the message.
     pub(super) frame: Vec<u8>,
     /// The blocks that the frame refers to or lies in, each once.
     pub(super) names: Vec<BlockName>,
@@ -38,7 +38,7 @@ pub(super) fn pack<S: Store>(store: &S, writer: Writer) -> Result<Packed, CodecE
     let mut names: Vec<BlockName> =
         descriptors.iter().filter_map(|descriptor| store.name_of(&located(descriptor))).collect();
     let mut packed = Packed {
-        place: FramePlace::Packet,
+        place: FramePlace::Message,
         frame,
         names: Vec::new(),
         buffers: placed.into_iter().map(|placed| placed.buffer).collect(),

@@ -23,7 +23,7 @@ use crate::task::catch;
 #[derive(Debug)]
 pub(super) struct Parcel {
     pub(super) place: FramePlace,
-    /// The frame, if it travels in the packet.
+    /// The frame, if it travels in the message.
     pub(super) frame: Bytes,
     /// The blocks that the frame refers to or lies in, each once.
     pub(super) names: Vec<BlockName>,
@@ -85,8 +85,7 @@ impl Packer {
     pub(crate) fn push<T: Serialize>(&mut self, item: &T) -> Result<(), Fault> {
         let mut sink = StoreSink::new(&self.memory);
         let written = catch(|| self.writer.push(item, &mut sink));
-        self.copies.count += sink.copies().count;
-        self.copies.bytes += sink.copies().bytes;
+        self.copies.add(sink.copies());
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Fault::Unwritable(error)),

@@ -156,7 +156,7 @@ impl Peer {
         let mut space = [0; 512];
         let len = match self.control.socket().recv(&mut space, Wait::No) {
             Ok(Received::Empty) => return Answer::NotYet,
-            Ok(Received::Packet(len, _no_fds)) => len,
+            Ok(Received::Message(len, _no_fds)) => len,
             // It is dying, and its death will tell how.
             Ok(Received::Closed) | Err(_) => {
                 self.stage = Stage::Unfit(StartFailure::Exited);

@@ -119,11 +119,11 @@ fn complete(
     inner: &Inner,
     worker: WorkerId,
     completion: Completion,
-    packet: Vec<u8>,
+    message: Vec<u8>,
 ) -> Result<(), Nonsense> {
     let slot = core.peer(worker).ok_or(Nonsense)?.slot();
     let mut results = Vec::new();
-    let raw = read_result(inner, slot, &completion, packet, &mut results)?;
+    let raw = read_result(inner, slot, &completion, message, &mut results)?;
     let Completion { task, copies: count, copied_bytes: bytes, .. } = completion;
     inner.counters.add_copies(Copies { count, bytes });
     end_task(core, inner, worker, TaskId(task), results, Ok(raw))
@@ -162,12 +162,12 @@ fn read_result(
     inner: &Inner,
     slot: u32,
     completion: &Completion,
-    packet: Vec<u8>,
+    message: Vec<u8>,
     names: &mut Vec<BlockName>,
 ) -> Result<RawResult, Nonsense> {
     let memory = &inner.memory;
     let bytes = match completion.frame {
-        FramePlace::Packet => packet,
+        FramePlace::Message => message,
         FramePlace::Block { name, offset, len } => {
             let range = (name.segment, offset, len);
             let (buffer, name) =

@@ -85,12 +85,11 @@ impl Server {
                 (outcomes, Copies::default())
             }
         };
-        copies.count += sink.copies().count;
-        copies.bytes += sink.copies().bytes;
+        copies.add(sink.copies());
         let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let completion = Completion {
             task: head.task,
-            frame: FramePlace::Packet,
+            frame: FramePlace::Message,
             copies: copies.count,
             copied_bytes: copies.bytes,
             nanoseconds,
@@ -113,9 +112,8 @@ impl Server {
             let failure = Failure::Unreadable { at: 0, message };
             return (all_failed(head.count, &failure, outcomes, sink), Copies::default());
         };
-        if let Some(context) = head.context {
-            self.decode_context(context, entry);
-        }
+        let context_copies =
+            head.context.map_or(Copies::default(), |context| self.decode_context(context, entry));
         let context = head.context.and_then(|context| match self.contexts.get(&context) {
             Some(ContextState::Decoded(context, _)) => Some(context),
             _ => None,
@@ -128,36 +126,43 @@ impl Server {
         let (first, count, status) = (head.first, head.count, &self.status);
         let mut run = Run { items, first, count, context, status, outcomes, sink };
         entry.run(&mut run);
-        let copies = run.items.copies();
+        let mut copies = run.items.copies();
+        copies.add(context_copies);
         (run.outcomes, copies)
     }
 
-    /// Reads a context when the first task asks for it; a death on the way is that task's.
-    fn decode_context(&mut self, id: u64, entry: &Entry) {
-        let Some(ContextState::Raw(place, frame)) = self.contexts.get_mut(&id) else { return };
+    /// Reads a context when the first task asks for it; a death on the way is that task's. What had
+    /// to be copied is the answer.
+    fn decode_context(&mut self, id: u64, entry: &Entry) -> Copies {
+        let Some(ContextState::Raw(place, frame)) = self.contexts.get_mut(&id) else {
+            return Copies::default();
+        };
         let (place, frame) = (*place, std::mem::take(frame));
-        let mut names = Vec::new();
+        let (mut names, mut copies) = (Vec::new(), Copies::default());
         let decode = || {
             let opened = self.open(place, frame)?;
             names.clone_from(&opened.names);
             let mut reader = Reader::new(&opened.metadata, &opened.bodies, &pool_limits());
             reader.array()?;
-            entry.context(&mut reader)
+            let context = entry.context(&mut reader);
+            copies = reader.copies();
+            context
         };
         let decoded = match catch(decode) {
             Ok(decoded) => decoded.map_err(Failure::from),
             Err(report) => Err(Failure::Panicked(report)),
         };
         self.contexts.insert(id, ContextState::Decoded(decoded, names));
+        copies
     }
 
     /// Checks a frame and leases what it refers to.
-    fn open(&self, place: FramePlace, packet: Vec<u8>) -> Result<Opened, CodecError> {
+    fn open(&self, place: FramePlace, message: Vec<u8>) -> Result<Opened, CodecError> {
         let memory = &self.side.memory;
         let unknown = |index| FrameError::Segment { index, why: SegmentFault::Unknown };
         let mut names = Vec::new();
         let bytes = match place {
-            FramePlace::Packet => packet,
+            FramePlace::Message => message,
             FramePlace::Block { name, offset, len } => {
                 let range = (name.segment, offset, len);
                 let leased = memory.lease(range, name.generation);
@@ -212,13 +217,13 @@ impl Server {
     }
 
     /// Says that a task or context is over, after what of its blocks is still in use here.
-    fn end(&self, mentioned: &[BlockName], message: &ToParent, packet: &[u8]) {
+    fn end(&self, mentioned: &[BlockName], message: &ToParent, frame: &[u8]) {
         let memory = &self.side.memory;
         memory.complete(mentioned, |kept| {
             for blocks in kept.chunks(NAMES_AT_ONCE) {
                 memory.link().say(&ToParent::Keeping { blocks: blocks.to_vec() }, &[]);
             }
-            memory.link().say(message, packet);
+            memory.link().say(message, frame);
         });
     }
 }

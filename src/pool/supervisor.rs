@@ -1,7 +1,7 @@
 //! The pool's own thread: it starts workers, hears them, and sees them die.
 //!
 //! It lives as long as the pool, because a worker ends with the thread that started it (prctl(2),
-//! PDEATHSIG); and no user code runs on it.
+//! PDEATHSIG). No user code runs on it but wakers, outside of all locks.
 //! Promises: what a dead worker had sent is read before its death is told; a pidfd is the truth of
 //! death, everything else a hint; a bug that ends this thread answers every waiting task.
 //! Does not know: the rules of what follows; the scheduler does.
@@ -156,9 +156,9 @@ fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
 }
 
 fn greet(socket: &crate::sys::socket::Socket, hello: &Hello, page: &OwnedFd) -> io::Result<()> {
-    let packet = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
+    let message = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
     let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
-    socket.send(&[&packet], &[parent.as_fd(), stderr.as_fd(), page.as_fd()], Wait::No)
+    socket.send(&[&message], &[parent.as_fd(), stderr.as_fd(), page.as_fd()], Wait::No)
 }
 
 /// Reads what a worker has sent; the blocks that it asks for are the answer.
@@ -250,7 +250,8 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
 fn suspect_oom(peer: &Peer, status: ExitStatus) -> bool {
     let killed = matches!(status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
     let ours = matches!(peer.stage, Stage::Killed);
-    killed && !ours && host::oom_kills() > peer.oom_kills_before
+    let before_and_now = peer.oom_kills_before.zip(host::oom_kills());
+    killed && !ours && before_and_now.is_some_and(|(before, now)| now > before)
 }
 
 fn forget_contexts(inner: &Inner) {

@@ -80,14 +80,14 @@ fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
     host::wait_readable(socket.as_fd(), PATIENCE).ok()?.then_some(())?;
     let mut space = [0; 512];
     match socket.recv(&mut space, Wait::No).ok()? {
-        Received::Packet(len, fds) => Some((rmp_serde::from_slice(&space[..len]).ok()?, fds)),
+        Received::Message(len, fds) => Some((rmp_serde::from_slice(&space[..len]).ok()?, fds)),
         Received::Empty | Received::Closed => None,
     }
 }
 
 fn answer(socket: &Socket, welcome: &Welcome) -> Option<()> {
-    let packet = rmp_serde::to_vec(welcome).ok()?;
-    socket.send(&[&packet], &[], Wait::Yes).ok()
+    let message = rmp_serde::to_vec(welcome).ok()?;
+    socket.send(&[&message], &[], Wait::Yes).ok()
 }
 
 /// Starts the thread that ends this worker with its parent, whatever the task is doing.

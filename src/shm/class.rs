@@ -1,6 +1,7 @@
 //! Sizes of blocks and of the segments that hold them.
 //!
-//! Promises: a block wastes less than half of itself up to 1 MiB, and at most 64 KiB above.
+//! Promises: a block is less than twice as long as what is asked for, from a page on; above 1 MiB by
+//! at most 64 KiB when it is made, and by a quarter when it is used again.
 //! Does not know: which blocks there are.
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! A connected pair of packet sockets that carry bytes and descriptors (unix(7), SOCK_SEQPACKET).
+//! A connected pair of seqpacket sockets that carry bytes and descriptors (unix(7), SOCK_SEQPACKET).
 //!
-//! Promises: a packet arrives whole or not at all; sending to the dead is an error, not SIGPIPE;
-//! received descriptors are close-on-exec, and a packet that lost some is an error.
-//! Does not know: what the packets mean.
+//! Promises: a message arrives whole or not at all; sending to the dead is an error, not SIGPIPE;
+//! received descriptors are close-on-exec, and a message that lost some is an error.
+//! Does not know: what the messages mean.
 #![forbid(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -16,7 +16,7 @@ use rustix::net::{
     sendmsg, socketpair, sockopt,
 };
 
-/// Descriptors in one packet, at most.
+/// Descriptors in one message, at most.
 pub(crate) const MAX_FDS: usize = 8;
 
 /// One end of a pair.
@@ -35,8 +35,8 @@ pub(crate) enum Wait {
 /// What [`Socket::recv`] found.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A packet of so many bytes at the start of the space, and its descriptors.
-    Packet(usize, Vec<OwnedFd>),
+    /// A message of so many bytes at the start of the space, and its descriptors.
+    Message(usize, Vec<OwnedFd>),
     /// Nothing yet.
     Empty,
     /// The other end is closed, and everything it sent has been received.
@@ -50,7 +50,7 @@ impl Socket {
         Ok((Socket { fd: a }, Socket { fd: b }))
     }
 
-    /// Takes a descriptor from outside, if it is a packet socket whose other end was made by this user.
+    /// Takes a descriptor from outside, if it is a seqpacket socket whose other end was made by this user.
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
         let kind = sockopt::socket_type(&fd)?;
         let peer = sockopt::socket_peercred(&fd)?;
@@ -62,7 +62,7 @@ impl Socket {
         self.fd
     }
 
-    /// Sends the parts as one packet. `WouldBlock`: not now, nothing was sent.
+    /// Sends the parts as one message. `WouldBlock`: not now, nothing was sent.
     pub(crate) fn send(
         &self,
         parts: &[&[u8]],
@@ -85,7 +85,7 @@ impl Socket {
         }
     }
 
-    /// Receives the next packet into `space`, which must have room for the largest.
+    /// Receives the next message into `space`, which must have room for the largest.
     pub(crate) fn recv(&self, space: &mut [u8], wait: Wait) -> io::Result<Received> {
         let flags = RecvFlags::CMSG_CLOEXEC
             | if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
@@ -93,7 +93,7 @@ impl Socket {
         let mut control = RecvAncillaryBuffer::new(&mut fd_space);
         let received = loop {
             match recvmsg(&self.fd, &mut [IoSliceMut::new(space)], &mut control, flags) {
-                // The peer died with unread packets: its own come after this one error.
+                // The peer died with unread messages: its own come after this one error.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => return Ok(Received::Empty),
                 received => break received?,
@@ -113,7 +113,7 @@ impl Socket {
         if received.bytes == 0 {
             return Ok(Received::Closed);
         }
-        Ok(Received::Packet(received.bytes, fds))
+        Ok(Received::Message(received.bytes, fds))
     }
 }
 
