@@ -6,16 +6,19 @@
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[path = "common/trick.rs"]
+mod trick;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use common::{
-    DEADLINE, Gate, Marked, Mishap, Moment, PLANNED, Trick, attempt, eventually, failure, is_dead,
-    join, kill_oneself, pass, pass_through, perform, signal, state, tell, watchdog,
+    DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, kill_oneself, pass,
+    pass_through, signal, state, tell, watchdog,
 };
 use pannier::{Buffer, ExitStatus, JoinHandle, Phase, Pool, TaskError};
 use rustix::process::Signal;
+use trick::{Mishap, Moment, PLANNED, Trick, perform};
 
 pannier::premain!();
 
@@ -313,6 +316,28 @@ fn in_a_map_an_item_that_kills_its_worker_once_is_retried() {
     assert_eq!(numbers.next(), Some(100));
     let stats = pool.stats();
     assert_eq!((stats.tasks_completed, stats.tasks_failed, stats.workers_died), (100, 0, 1));
+    pool.end();
+}
+
+#[test]
+fn items_of_a_map_that_cannot_be_written_fail_alone() {
+    let _watch = watchdog();
+    let pool = Marked::new(1);
+    // In chunks where all fail, some, and none.
+    let item = |n: u32| if n < 8 || n == 10 { Moment::Submitting } else { Moment::Never };
+    let items = (0..16).map(|n| Trick::new(item(n), Mishap::Error));
+    let results: Vec<_> = pool.map(perform, items).chunk_size(4).collect();
+    assert_eq!(results.len(), 16);
+    for (number, result) in (0..).zip(results) {
+        match result {
+            Ok(_) => assert_eq!(item(number), Moment::Never, "{number}"),
+            Err(error) => {
+                assert!(matches!(error, TaskError::Encode(_)), "{number}: {error:?}");
+                assert_eq!(item(number), Moment::Submitting, "{number}");
+                assert_eq!(error.task().and_then(|task| task.item), Some(number.into()));
+            }
+        }
+    }
     pool.end();
 }
 

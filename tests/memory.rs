@@ -418,6 +418,37 @@ fn a_frame_that_does_not_fit_the_limit_fails_its_task_alone() {
 }
 
 #[test]
+fn scratch_that_a_task_does_not_return_is_given_back() {
+    let pool = Marked::build(Pool::builder().workers(1).memory_limit(8 << 20));
+    let scratch = |len: usize| {
+        // Two at once, and no two tasks of the same length.
+        let blocks = [len, len / 2].map(|len| pannier::alloc::<u8>(len).map(|block| block.len()));
+        blocks.iter().all(Result::is_ok)
+    };
+    for mebibytes in (1..=5).chain((1..=5).rev()) {
+        assert!(join(pool.submit(scratch, mebibytes << 20)).unwrap(), "{mebibytes} MiB");
+        eventually("no block is in use", || pool.stats().blocks_live == 0);
+    }
+    let all_in_one = |()| (1..=7).all(|n| pannier::alloc::<u8>(n << 20).is_ok());
+    assert!(join(pool.submit(all_in_one, ())).unwrap());
+    pool.end();
+}
+
+#[test]
+fn memory_of_results_that_are_gone_serves_results_of_other_lengths() {
+    let pool = Marked::build(Pool::builder().workers(2).memory_limit(8 << 20));
+    let build = |len: usize| pannier::alloc_zeroed::<u8>(len).expect("memory").freeze();
+    for mebibytes in (1..=7).chain((1..=7).rev()) {
+        assert_eq!(join(pool.submit(build, mebibytes << 20)).unwrap().len(), mebibytes << 20);
+        let argument = pool.alloc_zeroed::<u8>((8 - mebibytes) << 20).unwrap().freeze();
+        let len = |argument: Buffer<u8>| argument.len();
+        assert_eq!(join(pool.submit(len, argument.clone())).unwrap(), argument.len());
+    }
+    assert_eq!(pool.stats().workers_died, 0);
+    pool.end();
+}
+
+#[test]
 fn frames_of_every_size_travel_both_ways() {
     let pool = Marked::new(1);
     // Around the largest packet, and where lengths take another byte.

@@ -2,7 +2,6 @@
 //! its tasks, pools whose processes can be told from those of the tests beside them.
 
 mod proc;
-mod trick;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -16,7 +15,6 @@ use std::time::{Duration, Instant};
 use pannier::{JoinHandle, Pool, PoolBuilder, TaskError};
 
 pub(crate) use self::proc::*;
-pub(crate) use self::trick::*;
 
 /// How long anything may take; generous, because the machine may be busy with other tests.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@
 use pannier::Phase;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::pass;
+use crate::common::{kill_oneself, pass};
 
 /// When.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +67,6 @@ impl Mishap {
             Mishap::Kill => Some(libc::SIGKILL),
         }
     }
-}
-
-pub(crate) fn kill_oneself() -> ! {
-    super::signal(std::process::id(), rustix::process::Signal::KILL);
-    unreachable!("SIGKILL cannot be survived")
 }
 
 fn write_where_nothing_is() -> ! {
