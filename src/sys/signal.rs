@@ -1,4 +1,4 @@
-//! The signals of a worker: what it inherited is undone, and SIGTERM ends it with its group.
+//! The signals of a worker: what it inherited is undone, and SIGTERM or SIGHUP ends it with its group.
 //!
 //! Promises: the handler does only what signal-safety(7) allows; a process that a worker forked and
 //! that inherited the handler dies alone.
@@ -42,16 +42,22 @@ fn is_ignored(signal: libc::c_int) -> bool {
 
 /// From now on SIGTERM ends this process and its group, of which it is the leader, and the end of
 /// the thread that started it sends SIGTERM.
+///
+/// So does SIGHUP: a worker that is stopped when its parent dies gets that from the kernel, for its
+/// orphaned group (setpgid(2)), and may see it first.
 pub(crate) fn end_with_parent() -> io::Result<()> {
     LEADER.store(getpid().as_raw_nonzero().get(), Ordering::Relaxed);
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     let end: extern "C" fn(libc::c_int) = end_group;
     // SAFETY: zeros are a valid `sigaction`: no flags, an empty mask, the default handler.
     unsafe { action.assume_init_mut() }.sa_sigaction = end as libc::sighandler_t;
-    // SAFETY: `action` is initialised (above) and its handler is safe at any moment (`end_group`).
-    let set = unsafe { libc::sigaction(libc::SIGTERM, action.as_ptr(), std::ptr::null_mut()) };
-    if set != 0 {
-        return Err(io::Error::last_os_error());
+    for signal in [libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: `action` is initialised (above) and its handler is safe at any moment
+        // (`end_group`).
+        let set = unsafe { libc::sigaction(signal, action.as_ptr(), std::ptr::null_mut()) };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
 }
