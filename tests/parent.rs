@@ -44,7 +44,7 @@ fn run_tests() {
     let is_wanted = |test: &str| {
         let fits =
             |name: &&String| if has("--exact") { *name == test } else { test.contains(*name) };
-        names.is_empty() || names.iter().any(|name| fits(&name))
+        names.is_empty() || names.iter().any(|name| fits(name))
     };
     if has("--ignored") {
         return;

@@ -70,9 +70,7 @@ impl<R> Building<R> {
         submit: impl FnOnce(u64, Packer) -> Arc<Pending>,
     ) -> Chunk<R> {
         let Building { id, packer, slots, packed } = self;
-        // With nothing to wait for there is nothing to send: every item has failed already.
-        let nothing = || Arc::new(Pending::new(0));
-        let pending = if packed.is_empty() { nothing() } else { submit(id, packer) };
+        let pending = submit(id, packer);
         Chunk { pending, slots, packed, names: Names { id, ..names }, first_item, given: 0 }
     }
 }
