@@ -154,7 +154,8 @@ impl<L: ParentLink> Attached<L> {
 
     /// Ends a task or context: `send` gets those of the mentioned blocks that are still in use here.
     ///
-    /// What happens to them from now on is told by messages of their own, behind this one.
+    /// What happens to them from now on is told by messages of their own, behind this one. What was
+    /// granted for the task and is not used any more goes back.
     pub(crate) fn complete<R>(
         &self,
         mentioned: &[BlockName],
@@ -174,7 +175,17 @@ impl<L: ParentLink> Attached<L> {
             }
         }
         // Under the lock, so that no later message about these blocks overtakes this one.
-        send(&kept)
+        let sent = send(&kept);
+        self.give_back(&mut state);
+        sent
+    }
+
+    /// Returns what was granted and is not used; whether there was any.
+    fn give_back(&self, state: &mut State) -> bool {
+        let mut unused = std::mem::take(&mut state.granted).into_values().flatten().peekable();
+        let any = unused.peek().is_some();
+        unused.for_each(|name| self.link.released(name));
+        any
     }
 
     fn owner(self: &Arc<Self>, record: Segment, name: BlockName) -> LeaseOwner<L> {
@@ -281,7 +292,12 @@ impl<L: ParentLink> Store for Arc<Attached<L>> {
                 }
                 return Ok(buffer);
             }
-            self.link.request_block(wanted)?;
+            if let Err(denied) = self.link.request_block(wanted) {
+                // What earlier allocations of this task left may make the difference.
+                if !self.give_back(&mut self.lock()) {
+                    return Err(denied);
+                }
+            }
         }
     }
 
