@@ -39,12 +39,11 @@ fn main() {
 fn run_tests() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let names: Vec<_> = names.into_iter().filter(|name| *name != "terse").collect();
+    let names = arguments.iter().filter(|word| !word.starts_with('-') && *word != "terse");
+    let names: Vec<&str> = names.map(String::as_str).collect();
     let is_wanted = |test: &str| {
-        let fits =
-            |name: &&String| if has("--exact") { *name == test } else { test.contains(*name) };
-        names.is_empty() || names.iter().any(|name| fits(name))
+        let fits = |name: &&str| if has("--exact") { *name == test } else { test.contains(name) };
+        names.is_empty() || names.iter().any(fits)
     };
     if has("--ignored") {
         return;
