@@ -5,7 +5,7 @@
 //! everything else goes on.
 //!
 #![cfg_attr(feature = "pool", doc = "```")]
-#![cfg_attr(not(feature = "pool"), doc = "```ignore")]
+#![cfg_attr(not(feature = "pool"), doc = "```text")]
 //! use pannier::{Buffer, Pool};
 //!
 //! fn main() -> pannier::Result<()> {

@@ -273,10 +273,17 @@ impl fmt::Display for WorkerDied {
 /// # Examples
 ///
 /// ```
-/// // A program of which no second copy can be started.
-/// # fn show(error: pannier::StartFailed) {
-/// println!("{error}");
-/// # }
+/// # pannier::premain!();
+/// use pannier::{Error, Pool, StartFailure};
+///
+/// let pool = match Pool::builder().workers(1).build() {
+///     Err(Error::StartFailed(failed)) if matches!(failed.cause, StartFailure::TimedOut { .. }) => {
+///         panic!("is something slow before `init`? {failed}")
+///     }
+///     built => built?,
+/// };
+/// assert_eq!(pool.workers(), 1);
+/// # Ok::<(), pannier::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

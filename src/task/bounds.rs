@@ -20,6 +20,16 @@ use serde::de::DeserializeOwned;
 /// runs_in_a_worker(u32::count_ones);
 /// runs_in_a_worker(|(a, b): (f64, f64)| a.hypot(b));
 /// ```
+///
+/// What captures does not build:
+///
+/// ```compile_fail
+/// # fn show(pool: &pannier::Pool) {
+/// let factor = 3;
+/// let triple = pool.submit(move |x: u32| x * factor, 14);
+/// # }
+/// # fn main() { show(&pannier::Pool::new().unwrap()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run in a worker: it must be a function or a closure that captures nothing",
     note = "pass what it needs as an argument (several as a tuple), or once for all items by `Pool::map_with`"
