@@ -10,11 +10,10 @@ mod common;
 mod trick;
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, kill_oneself, pass,
-    pass_through, signal, state, tell, watchdog,
+    pass_through, quiet, signal, state, tell, watchdog,
 };
 use pannier::{Buffer, ExitStatus, JoinHandle, Phase, Pool, TaskError};
 use rustix::process::Signal;
@@ -555,7 +554,7 @@ fn idle_workers_that_die_together_are_all_replaced() {
 // ── what workers start ───────────────────────────────────────────────────────
 
 fn start_sleeping() -> u32 {
-    Command::new("sleep").arg("1000").spawn().expect("sleep is installed").id()
+    quiet("sleep", &["1000"]).spawn().expect("sleep is installed").id()
 }
 
 #[test]
@@ -645,7 +644,7 @@ fn a_busy_pool_is_dropped_in_bounded_time() {
 fn the_exit_of_a_child_that_a_task_started_is_the_tasks_to_see() {
     let pool = Marked::new(1);
     let run = |()| {
-        let status = Command::new("sh").args(["-c", "kill -9 $$"]).status();
+        let status = quiet("sh", &["-c", "kill -9 $$"]).status();
         status.expect("sh is installed").signal()
     };
     assert_eq!(join(pool.submit(run, ())).unwrap(), Some(9));

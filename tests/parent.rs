@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{environment, eventually, is_dead, processes, signal, state, unique};
+use common::{environment, eventually, is_dead, processes, quiet, signal, state, unique};
 use pannier::{Error, Pool, StartFailure};
 use rustix::process::Signal;
 
@@ -100,7 +100,7 @@ fn play(part: &str) {
 /// A pool with a busy worker, an idle one, one with a child, and one that started a group.
 fn parent_with_workers() -> Pool {
     let pool = Pool::builder().workers(4).build().expect("workers start");
-    let child = |()| Command::new("sleep").arg("1000").spawn().map(|child| child.id()).ok();
+    let child = |()| quiet("sleep", &["1000"]).spawn().map(|child| child.id()).ok();
     let child = pool.submit(child, ()).join().expect("a task").expect("sleep is installed");
     let busy = |()| -> () {
         let mut number = 0_u64;
@@ -111,10 +111,8 @@ fn parent_with_workers() -> Pool {
     drop(pool.submit(busy, ()));
     // Deaf to the signal that the kernel sends at the parent's death.
     let deaf = |()| -> () {
-        let mut child = Command::new("sh")
-            .args(["-c", "trap '' TERM HUP; sleep 1000"])
-            .spawn()
-            .expect("sh is installed");
+        let mut child =
+            quiet("sh", &["-c", "trap '' TERM HUP; sleep 1000"]).spawn().expect("sh is installed");
         let _never = child.wait();
     };
     drop(pool.submit(deaf, ()));

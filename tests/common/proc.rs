@@ -1,6 +1,7 @@
 //! What the kernel tells of processes, descriptors and maps.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 
@@ -50,6 +51,14 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 pub(crate) fn kill_oneself() -> ! {
     signal(std::process::id(), Signal::KILL);
     unreachable!("SIGKILL cannot be survived")
+}
+
+/// In a task: a command that says nothing and hears nothing, so that one which a failed test leaves
+/// keeps nobody waiting for the end of a pipe.
+pub(crate) fn quiet(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// How many entries a directory of this process's has in /proc.
