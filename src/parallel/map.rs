@@ -249,8 +249,7 @@ where
                 break;
             };
             let pool = &self.pool;
-            let into =
-                building.get_or_insert_with(|| Building::new(pool.payload_id(), pool.packer()));
+            let into = building.get_or_insert_with(|| Building::new(pool.next_id(), pool.packer()));
             let item_number = self.pulled;
             self.pulled += 1;
             let packed = match &self.context {

@@ -40,7 +40,6 @@ pub(super) struct Core {
     began: Instant,
     /// Slots that have had a ready worker.
     ready_once: HashSet<usize>,
-    workers: usize,
     closed: bool,
 }
 
@@ -98,7 +97,6 @@ impl Source {
 impl Core {
     pub(super) fn new(config: Config) -> Self {
         Core {
-            workers: config.workers,
             peers: (0..config.workers).map(|_| None).collect(),
             scheduler: Scheduler::new(config),
             payloads: HashMap::new(),
@@ -253,7 +251,7 @@ impl Core {
         self.closed
             || self.scheduler.is_broken()
             || self.scheduler.is_short_of_workers()
-            || self.ready_once.len() == self.workers
+            || self.ready_once.len() == self.peers.len()
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -86,7 +86,7 @@ impl Inner {
     }
 
     /// A number for a submission or a context.
-    pub(super) fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 

@@ -26,8 +26,8 @@ use crate::sys::socket::Wait;
 pub(super) struct Heard {
     /// Blocks that are asked for, by length.
     pub(super) wants: Vec<u64>,
-    /// There was a message.
-    any: bool,
+    /// Reading stopped only because others wait.
+    more: bool,
     /// Nothing more will come that is worth reading.
     pub(super) over: bool,
 }
@@ -49,10 +49,7 @@ pub(super) fn some(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut
         let Some(peer) = core.peer(worker) else { return heard };
         let parcel = match peer.control.recv::<ToParent>(space, Wait::No) {
             Ok(Incoming::Parcel(parcel)) => parcel,
-            Ok(Incoming::Empty) => {
-                heard.any = false;
-                return heard;
-            }
+            Ok(Incoming::Empty) => return heard,
             Ok(Incoming::Closed | Incoming::Garbage) | Err(_) => {
                 heard.over = true;
                 return heard;
@@ -62,20 +59,16 @@ pub(super) fn some(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut
             heard.over = true;
             return heard;
         }
-        heard.any = true;
     }
+    heard.more = true;
     heard
 }
 
 /// Reads and acts on what a worker that is dead has left, unless it was lost before: that is no
 /// more than a socket holds.
 pub(super) fn rest(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
-    while core.peer(worker).is_some_and(|peer| !matches!(peer.stage, Stage::Lost)) {
-        let heard = some(core, inner, worker, space);
-        if heard.over || !heard.any {
-            return;
-        }
-    }
+    let is_lost = core.peer(worker).is_none_or(|peer| matches!(peer.stage, Stage::Lost));
+    while !is_lost && some(core, inner, worker, space).more {}
 }
 
 fn act(

@@ -55,11 +55,6 @@ impl Inner {
         Packer::new(self.memory.clone())
     }
 
-    /// A number for a payload.
-    pub(crate) fn payload_id(&self) -> u64 {
-        self.next_id()
-    }
-
     /// A value that many payloads share.
     pub(crate) fn share_context<T: Serialize>(
         self: &Arc<Self>,
