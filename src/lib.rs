@@ -62,7 +62,7 @@ mod buffer;
 mod channel;
 mod codec;
 mod error;
-mod frame;
+pub mod frame;
 #[cfg(feature = "pool")]
 mod parallel;
 #[cfg(feature = "pool")]
@@ -83,10 +83,14 @@ pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
 pub use crate::channel::Phase;
 pub use crate::codec::{
     BufferSink, BufferSource, CodecError, Decoder, Encoder, Placement, bytes, from_bytes,
-    from_slice, pod, to_vec,
+    from_reader, from_slice, pod, to_vec, to_writer,
 };
+#[cfg(feature = "shm")]
+pub use crate::codec::{map_file, read_file, write_file};
 pub use crate::error::{Error, Result};
-pub use crate::frame::{DescriptorFault, FrameError, LimitKind, Limits, MetaFault, SegmentFault};
+pub use crate::frame::{
+    DescriptorFault, FrameError, FrameReader, LimitKind, Limits, MetaFault, SegmentFault,
+};
 #[cfg(feature = "pool")]
 pub use crate::parallel::Map;
 #[cfg(feature = "pool")]

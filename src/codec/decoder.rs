@@ -4,6 +4,8 @@
 //! Does not know: MessagePack, nor the layout of a frame.
 #![forbid(unsafe_code)]
 
+use std::io::Read;
+
 use ::bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +15,8 @@ use crate::codec::CodecError;
 use crate::codec::bodies::{Bodies, Body};
 use crate::codec::parts::BufferSource;
 use crate::codec::reader::Reader;
-use crate::frame::{Descriptor, Frame, FrameError, Kind, Limits, NoSegments, count_references};
+use crate::codec::stream::{read_frame, stream_limits};
+use crate::frame::{Descriptor, Frame, FrameError, Kind, Limits, count_references};
 
 /// Reads a value from one frame; it borrows where the type borrows and copies elsewhere.
 ///
@@ -58,7 +61,7 @@ pub fn from_bytes<T: DeserializeOwned>(frame: Bytes) -> Result<T, CodecError> {
     Decoder::new().from_bytes(frame)
 }
 
-/// How values are read: within which limits.
+/// How values are read: within which limits, and how thoroughly.
 ///
 /// # Examples
 ///
@@ -73,11 +76,13 @@ pub fn from_bytes<T: DeserializeOwned>(frame: Bytes) -> Result<T, CodecError> {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    limits: Limits,
+    /// `None` leaves it to where the frame comes from: streams have a lower one.
+    limits: Option<Limits>,
+    verify: bool,
 }
 
 impl Decoder {
-    /// The defaults: [`Limits::default`].
+    /// The defaults: [`Limits::default`], with 1 GiB for a frame of a stream; no verifying.
     ///
     /// # Examples
     ///
@@ -104,7 +109,28 @@ impl Decoder {
     /// ```
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Checks the padding between buffers and, where the frame has them, the checksums of buffers
+    /// too: it reads the frame through.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::{Buffer, CodecError, Decoder, Encoder, FrameError};
+    ///
+    /// let mut frame = Encoder::new().checksum(true).to_vec(&Buffer::from([7u8; 5_000]))?;
+    /// frame[1_000] = 8;
+    /// assert!(Decoder::new().from_slice::<Buffer<u8>>(&frame).is_ok());
+    /// let damaged = Decoder::new().verify(true).from_slice::<Buffer<u8>>(&frame);
+    /// assert!(matches!(damaged, Err(CodecError::Frame(FrameError::BufferChecksum { index: 0 }))));
+    /// # Ok::<(), CodecError>(())
+    /// ```
+    #[must_use]
+    pub fn verify(mut self, on: bool) -> Self {
+        self.verify = on;
         self
     }
 
@@ -123,13 +149,14 @@ impl Decoder {
     /// # Ok::<(), pannier::CodecError>(())
     /// ```
     pub fn from_slice<'de, T: Deserialize<'de>>(&self, frame: &'de [u8]) -> Result<T, CodecError> {
-        let frame = Frame::parse(frame, &self.limits, &NoSegments)?;
+        let limits = self.limits.unwrap_or_default();
+        let frame = self.parse(frame, &limits)?;
         let lent = |descriptor: &Descriptor| {
             let bytes = frame.inline(descriptor)?;
             Some(Body::Borrowed { bytes, kind: descriptor.kind })
         };
         let bodies = bodies(&frame, lent)?;
-        Reader::lent(frame.metadata(), bodies, &self.limits).last()
+        Reader::lent(frame.metadata(), bodies, &limits).last()
     }
 
     /// Reads a value from one frame, whose memory the buffers in the value share.
@@ -147,13 +174,37 @@ impl Decoder {
     /// ```
     pub fn from_bytes<T: DeserializeOwned>(&self, frame: Bytes) -> Result<T, CodecError> {
         let owner = Buffer::from(frame);
-        let frame = Frame::parse(&owner, &self.limits, &NoSegments)?;
+        let limits = self.limits.unwrap_or_default();
+        let frame = self.parse(&owner, &limits)?;
         let shared = |descriptor: &Descriptor| {
             let buffer = owner.slice(frame.inline_range(descriptor)?);
             Some(Body::Owned { buffer, kind: descriptor.kind })
         };
         let bodies = bodies(&frame, shared)?;
-        Reader::new(frame.metadata(), &bodies, &self.limits).last()
+        Reader::new(frame.metadata(), &bodies, &limits).last()
+    }
+
+    /// Reads the next value of a stream of frames; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// As the free [`from_reader`](crate::from_reader).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let frame = pannier::to_vec("east")?;
+    /// let decoder = pannier::Decoder::new().verify(true);
+    /// assert_eq!(decoder.from_reader::<_, String>(&frame[..])?.as_deref(), Some("east"));
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn from_reader<R: Read, T: DeserializeOwned>(
+        &self,
+        mut reader: R,
+    ) -> Result<Option<T>, CodecError> {
+        let limits = self.limits.unwrap_or_else(stream_limits);
+        let frame = read_frame(&mut reader, &limits)?;
+        frame.map(|frame| self.clone().limits(limits).from_bytes(frame)).transpose()
     }
 
     /// Reads a value from metadata whose buffers are elsewhere: each is fetched once, in order.
@@ -179,11 +230,25 @@ impl Decoder {
         metadata: &[u8],
         source: &mut (impl BufferSource + ?Sized),
     ) -> Result<T, CodecError> {
-        let count = count_references(metadata, &self.limits)?;
+        let limits = self.limits.unwrap_or_default();
+        let count = count_references(metadata, &limits)?;
         let fetched = (0..count).map(|index| source.fetch(index));
         let fetched: Vec<Buffer<u8>> = fetched.collect::<Result<_, _>>()?;
         let bodies = fetched.into_iter().map(|buffer| Body::Owned { buffer, kind: Kind::OPAQUE });
-        Reader::new(metadata, &Bodies::new(bodies), &self.limits).last()
+        Reader::new(metadata, &Bodies::new(bodies), &limits).last()
+    }
+
+    #[cfg(feature = "shm")]
+    pub(super) fn file_limits(&self) -> Limits {
+        self.limits.unwrap_or_default()
+    }
+
+    fn parse<'a>(&self, bytes: &'a [u8], limits: &Limits) -> Result<Frame<'a>, FrameError> {
+        let frame = Frame::parse(bytes, limits)?;
+        if self.verify {
+            frame.verify()?;
+        }
+        Ok(frame)
     }
 }
 

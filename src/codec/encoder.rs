@@ -4,11 +4,14 @@
 //! Does not know: MessagePack, nor the layout of a frame.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
+
 use serde::Serialize;
 
 use crate::buffer::Buffer;
 use crate::codec::CodecError;
 use crate::codec::parts::{BufferSink, Placement};
+use crate::codec::stream::write_frame_to;
 use crate::codec::writer::{Options, Payload, Placed, Sink, Writer};
 use crate::frame::{Descriptor, HeadOptions, Kind, write_frame};
 
@@ -44,7 +47,12 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 #[derive(Clone, Debug, Default)]
 pub struct Encoder {
     options: Options,
-    head: HeadOptions,
+    tag: u32,
+    /// `None` leaves it to where the frame goes: to a file with checksums, elsewhere without.
+    checksum: Option<bool>,
+    page_aligned: bool,
+    #[cfg(feature = "shm")]
+    sync: bool,
 }
 
 impl Encoder {
@@ -103,6 +111,8 @@ impl Encoder {
 
     /// Writes checksums of the head, which readers verify, and of each buffer.
     ///
+    /// Without this setting files have them and other frames do not.
+    ///
     /// # Examples
     ///
     /// ```
@@ -116,7 +126,7 @@ impl Encoder {
     /// ```
     #[must_use]
     pub fn checksum(mut self, on: bool) -> Self {
-        self.head.checksum = on;
+        self.checksum = Some(on);
         self
     }
 
@@ -131,7 +141,44 @@ impl Encoder {
     /// ```
     #[must_use]
     pub fn tag(mut self, tag: u32) -> Self {
-        self.head.tag = tag;
+        self.tag = tag;
+        self
+    }
+
+    /// Begins each buffer at a multiple of 4,096 bytes instead of 64: for files whose arrays are
+    /// mapped one by one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::Limits;
+    /// use pannier::frame::Frame;
+    ///
+    /// let column: pannier::Buffer<f64> = vec![0.5; 1_000].into();
+    /// let bytes = pannier::Encoder::new().page_aligned(true).to_vec(&column)?;
+    /// let frame = Frame::parse(&bytes, &Limits::default())?;
+    /// assert_eq!(frame.descriptor(0).unwrap().offset, 4096);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    #[must_use]
+    pub fn page_aligned(mut self, on: bool) -> Self {
+        self.page_aligned = on;
+        self
+    }
+
+    /// Makes [`write_file`](Self::write_file) wait until the file and its name are on the disk.
+    ///
+    /// # Examples
+    ///
+    /// See [`write_file`](Self::write_file).
+    ///
+    /// # Platform
+    ///
+    /// With feature `shm`.
+    #[cfg(feature = "shm")]
+    #[must_use]
+    pub fn sync(mut self, on: bool) -> Self {
+        self.sync = on;
         self
     }
 
@@ -149,14 +196,35 @@ impl Encoder {
     /// # Ok::<(), pannier::CodecError>(())
     /// ```
     pub fn to_vec<T: Serialize + ?Sized>(&self, value: &T) -> Result<Vec<u8>, CodecError> {
-        let mut writer = Writer::new(&self.options);
-        writer.push(value, &mut Inline)?;
-        let (metadata, placed) = writer.into_parts();
+        let (metadata, placed) = self.inline(value)?;
         let mut buffers: Vec<(Descriptor, &[u8])> =
             placed.iter().map(|placed| (placed.descriptor, &*placed.buffer)).collect();
         let mut frame = Vec::new();
-        write_frame(&mut frame, &[&metadata], &mut buffers, &self.head)?;
+        write_frame(&mut frame, &[&metadata], &mut buffers, &self.head())?;
         Ok(frame)
+    }
+
+    /// Writes `value` as one frame, by one vectored write where the writer has that.
+    ///
+    /// # Errors
+    ///
+    /// As the free [`to_writer`](crate::to_writer).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut stream = Vec::new();
+    /// pannier::Encoder::new().tag(7).to_writer(&mut stream, "east")?;
+    /// assert_eq!(pannier::from_slice::<&str>(&stream)?, "east");
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn to_writer<W: Write, T: Serialize + ?Sized>(
+        &self,
+        mut writer: W,
+        value: &T,
+    ) -> Result<(), CodecError> {
+        let (metadata, placed) = self.inline(value)?;
+        write_frame_to(&mut writer, &metadata, &placed, &self.head())
     }
 
     /// Writes the metadata only; each buffer is handed to the sink, in the order of its index.
@@ -187,16 +255,49 @@ impl Encoder {
         writer.push(value, &mut Parts(sink))?;
         Ok(writer.into_parts().0)
     }
+
+    /// This encoder, with checksums as said here if nobody has said otherwise.
+    #[cfg(feature = "shm")]
+    pub(super) fn checksum_unless_set(mut self, on: bool) -> Self {
+        self.checksum = self.checksum.or(Some(on));
+        self
+    }
+
+    #[cfg(feature = "shm")]
+    pub(super) fn is_synced(&self) -> bool {
+        self.sync
+    }
+
+    fn head(&self) -> HeadOptions {
+        HeadOptions { tag: self.tag, checksum: self.checksum.unwrap_or(false), may: 0 }
+    }
+
+    /// Metadata and buffers of a frame that has all of them in it.
+    fn inline<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(Vec<u8>, Vec<Placed>), CodecError> {
+        let mut writer = Writer::new(&self.options);
+        writer.push(value, &mut Inline { least_align: if self.page_aligned { 12 } else { 0 } })?;
+        Ok(writer.into_parts())
+    }
 }
 
 /// Everything goes into the frame that is being made.
-struct Inline;
+struct Inline {
+    /// log2
+    least_align: u8,
+}
 
 impl Sink for Inline {
     fn place(&mut self, payload: Payload<'_>) -> Result<Option<Placed>, CodecError> {
         Ok(Some(match payload {
-            Payload::Owned { buffer, kind, align } => placed(buffer, kind, align),
-            Payload::Lent(bytes) => placed(Buffer::copy_from_slice(bytes), Kind::OPAQUE, 0),
+            Payload::Owned { buffer, kind, align } => {
+                placed(buffer, kind, align.max(self.least_align))
+            }
+            Payload::Lent(bytes) => {
+                placed(Buffer::copy_from_slice(bytes), Kind::OPAQUE, self.least_align)
+            }
         }))
     }
 }

@@ -4,7 +4,6 @@
 //! with an owner are neither copied nor written twice; no input makes it panic, recurse deeply or
 //! reserve more than the input's own size.
 //! Does not know: where out-of-band bytes go or come from. A [`Sink`] and [`Bodies`] do.
-#![forbid(unsafe_code)]
 
 mod bodies;
 mod buffer_impls;
@@ -14,11 +13,14 @@ mod decoder;
 mod element;
 mod encoder;
 mod error;
+#[cfg(feature = "shm")]
+mod file;
 mod parts;
 pub mod pod;
 mod reader;
 mod scope;
 mod ser;
+mod stream;
 mod writer;
 
 #[cfg(test)]
@@ -27,7 +29,10 @@ mod tests;
 pub use self::decoder::{Decoder, from_bytes, from_slice};
 pub use self::encoder::{Encoder, to_vec};
 pub use self::error::CodecError;
+#[cfg(feature = "shm")]
+pub use self::file::{map_file, read_file, write_file};
 pub use self::parts::{BufferSink, BufferSource, Placement};
+pub use self::stream::{from_reader, to_writer};
 
 pub(crate) use self::{
     bodies::{Bodies, Body},

@@ -15,8 +15,14 @@ use super::wire::{Cursor, align_up};
 pub(crate) const DESCRIPTOR_LEN: usize = 32;
 
 /// Where a buffer's bytes are.
+///
+/// ```
+/// use pannier::frame::{Descriptor, Kind, Location};
+///
+/// assert_eq!(Descriptor::inline(8, Kind::F64, 0).location, Location::Inline);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Location {
+pub enum Location {
     /// Behind the head, in the frame itself.
     Inline,
     /// In a shared segment that both ends know by number.
@@ -25,25 +31,41 @@ pub(crate) enum Location {
     External,
 }
 
-/// One entry of the table.
+/// One entry of the table: where a buffer lies, and what is in it.
+///
+/// ```
+/// use pannier::frame::{Descriptor, Kind};
+///
+/// let column = Descriptor::inline(8 << 10, Kind::F64, 0);
+/// assert_eq!((column.len, column.align), (8192, 6)); // bytes; log2, raised to the format's least
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptor {
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
-    pub(crate) segment: u32,
-    pub(crate) generation: u32,
-    pub(crate) crc: u32,
-    pub(crate) location: Location,
-    pub(crate) writable: bool,
-    pub(crate) kind: Kind,
+pub struct Descriptor {
+    /// Inline: from the start of the frame. Segment: from the start of the segment. External: a token
+    /// that only the application understands.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Number of the segment, as both ends have agreed; else 0.
+    pub segment: u32,
+    /// Of the block that holds the range, where that is a segment; else 0.
+    pub generation: u32,
+    /// CRC-32C of the bytes, where the frame has checksums and the buffer is inline; else 0.
+    pub crc: u32,
+    /// Which memory the offset counts in.
+    pub location: Location,
+    /// Whether the receiver may write to the range, which is then nobody else's.
+    pub writable: bool,
+    /// The element hint.
+    pub kind: Kind,
     /// log2 of the alignment of the first byte.
-    pub(crate) align: u8,
+    pub align: u8,
 }
 
 impl Descriptor {
-    /// A buffer in the frame; the writer fills in `offset` and `crc`. `align` is raised to the
-    /// least that the format has for inline buffers.
-    pub(crate) fn inline(len: u64, kind: Kind, align: u8) -> Self {
+    /// A buffer in the frame; the writer fills in `offset` and `crc`. `align`, a log2, is raised to
+    /// the least that the format has for inline buffers.
+    pub fn inline(len: u64, kind: Kind, align: u8) -> Self {
         Descriptor {
             offset: 0,
             len,
@@ -58,7 +80,7 @@ impl Descriptor {
     }
 
     /// A range of a shared segment.
-    pub(crate) fn segment(
+    pub fn segment(
         segment: u32,
         offset: u64,
         len: u64,

@@ -28,6 +28,7 @@ pub(super) struct Header {
     pub(super) count: u32,
     pub(super) frame_len: u64,
     pub(super) tag: u32,
+    pub(super) may: u8,
     meta_len: u32,
     head_crc: u32,
     extent: HeadExtent,
@@ -64,6 +65,7 @@ impl Header {
             count: raw.count,
             frame_len: raw.frame_len,
             tag: raw.tag,
+            may: raw.may,
             meta_len: raw.meta_len,
             head_crc: raw.head_crc,
             extent,
@@ -121,6 +123,7 @@ struct RawHeader {
     magic: [u8; 4],
     version: u8,
     must: u8,
+    may: u8,
     reserved: u8,
     meta_len: u32,
     count: u32,
@@ -135,11 +138,12 @@ impl RawHeader {
         let magic = fields.array()?;
         let version = fields.u8()?;
         let must = fields.u8()?;
-        let _may = fields.u8()?;
+        let may = fields.u8()?;
         Some(RawHeader {
             magic,
             version,
             must,
+            may,
             reserved: fields.u8()?,
             meta_len: fields.u32()?,
             count: fields.u32()?,

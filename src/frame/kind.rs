@@ -5,38 +5,59 @@
 
 #![forbid(unsafe_code)]
 
-/// Element hint: class in the high half, log2 of the size in the low half.
+use std::fmt;
+
+/// Which numbers a buffer holds: class in the high half of its byte, log2 of the size in the low.
 ///
 /// Only codes that the format names, and advisory ones, can be held.
+///
+/// ```
+/// use pannier::frame::Kind;
+///
+/// assert_eq!(Kind::from_byte(0x33), Some(Kind::F64));
+/// assert_eq!(Kind::F64.element_size(), Some(8));
+/// assert_eq!(Kind::F64.to_string(), "f64");
+/// assert_eq!(Kind::from_byte(0x50), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Kind(u8);
+pub struct Kind(u8);
 
 impl Kind {
     /// Bytes, or elements that only the application knows.
-    pub(crate) const OPAQUE: Kind = Kind(0x00);
-    pub(crate) const U8: Kind = Kind(0x10);
-    pub(crate) const U16: Kind = Kind(0x11);
-    pub(crate) const U32: Kind = Kind(0x12);
-    pub(crate) const U64: Kind = Kind(0x13);
-    pub(crate) const U128: Kind = Kind(0x14);
-    pub(crate) const I8: Kind = Kind(0x20);
-    pub(crate) const I16: Kind = Kind(0x21);
-    pub(crate) const I32: Kind = Kind(0x22);
-    pub(crate) const I64: Kind = Kind(0x23);
-    pub(crate) const I128: Kind = Kind(0x24);
-    #[cfg(test)]
-    pub(crate) const F16: Kind = Kind(0x31);
-    pub(crate) const F32: Kind = Kind(0x32);
-    pub(crate) const F64: Kind = Kind(0x33);
-    #[cfg(test)]
+    pub const OPAQUE: Kind = Kind(0x00);
+    /// `u8`.
+    pub const U8: Kind = Kind(0x10);
+    /// `u16`.
+    pub const U16: Kind = Kind(0x11);
+    /// `u32`.
+    pub const U32: Kind = Kind(0x12);
+    /// `u64`.
+    pub const U64: Kind = Kind(0x13);
+    /// `u128`.
+    pub const U128: Kind = Kind(0x14);
+    /// `i8`.
+    pub const I8: Kind = Kind(0x20);
+    /// `i16`.
+    pub const I16: Kind = Kind(0x21);
+    /// `i32`.
+    pub const I32: Kind = Kind(0x22);
+    /// `i64`.
+    pub const I64: Kind = Kind(0x23);
+    /// `i128`.
+    pub const I128: Kind = Kind(0x24);
+    /// Half precision, IEEE 754: two bytes.
+    pub const F16: Kind = Kind(0x31);
+    /// `f32`.
+    pub const F32: Kind = Kind(0x32);
+    /// `f64`.
+    pub const F64: Kind = Kind(0x33);
     /// Two `f32`: eight bytes.
-    pub(crate) const COMPLEX64: Kind = Kind(0x43);
-    #[cfg(test)]
+    pub const COMPLEX64: Kind = Kind(0x43);
     /// Two `f64`: sixteen bytes.
-    pub(crate) const COMPLEX128: Kind = Kind(0x44);
+    pub const COMPLEX128: Kind = Kind(0x44);
 
-    /// `None` for a code that version 1 neither names nor calls advisory.
-    pub(crate) fn from_byte(byte: u8) -> Option<Kind> {
+    /// The kind of a code; `None` for one that version 1 neither names nor calls advisory.
+    pub fn from_byte(byte: u8) -> Option<Kind> {
         match byte {
             0x00 | 0x10..=0x14 | 0x20..=0x24 | 0x31..=0x33 | 0x43 | 0x44 => Some(Kind(byte)),
             ADVISORY.. => Some(Kind(byte)),
@@ -44,18 +65,34 @@ impl Kind {
         }
     }
 
-    pub(crate) fn to_byte(self) -> u8 {
+    /// The code, as it stands in a descriptor.
+    pub fn to_byte(self) -> u8 {
         self.0
     }
 
     /// Bytes of one element; `None` for opaque and advisory kinds, which promise nothing.
-    pub(crate) fn element_size(self) -> Option<u64> {
+    pub fn element_size(self) -> Option<u64> {
         if self.is_opaque() { None } else { Some(1 << (self.0 & 0x0f)) }
     }
 
     /// Whether a reader takes the bytes as they are, whatever its element type.
-    pub(crate) fn is_opaque(self) -> bool {
+    pub fn is_opaque(self) -> bool {
         self == Kind::OPAQUE || self.0 >= ADVISORY
+    }
+}
+
+/// The element's name as Rust and NumPy have it; `opaque`, or `advisory` with the code.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let class = match self.0 >> 4 {
+            _ if self.0 >= ADVISORY => return write!(f, "advisory {:#04x}", self.0),
+            0 => return f.write_str("opaque"),
+            1 => "u",
+            2 => "i",
+            3 => "f",
+            _ => "complex",
+        };
+        write!(f, "{class}{}", 8u32 << (self.0 & 0x0f))
     }
 }
 
@@ -93,6 +130,15 @@ mod tests {
             assert_eq!(kind.element_size(), size);
             assert_eq!(kind.is_opaque(), size.is_none());
         }
+    }
+
+    #[test]
+    fn names_are_those_of_the_element_types() {
+        let names = NAMED.map(|(kind, ..)| kind.to_string());
+        let (unsigned, signed) = ("u8 u16 u32 u64 u128", "i8 i16 i32 i64 i128");
+        let expected = format!("opaque {unsigned} {signed} f16 f32 f64 complex64 complex128");
+        assert_eq!(names.join(" "), expected);
+        assert_eq!(Kind::from_byte(0x81).unwrap().to_string(), "advisory 0x81");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! [`Frame::parse`] is the only way in for bytes from outside; [`Frame::parse_head`] is the same
 //! without the walk over the metadata, for a reader that does it at another time. The order of the
-//! checks is part of the format. Buffers are neither read nor verified here, so parsing a mapped
-//! file touches only its head.
+//! checks is part of the format, and [`Progress`] takes them as far as the bytes go. Buffers are
+//! read by [`Frame::verify`] only, so parsing a mapped file touches nothing but its head.
 
 #![forbid(unsafe_code)]
 
@@ -12,119 +12,336 @@ use std::ops::Range;
 
 use super::descriptor::{Bodies, DESCRIPTOR_LEN, Descriptor, Location, RawDescriptor};
 use super::error::{DescriptorFault, FrameError, SegmentFault};
-use super::header::{Head, Header};
+use super::header::{HEADER_LEN, Head, Header};
 use super::limits::Limits;
 use super::metadata;
-use super::segments::{Segments, check_aliasing};
-use super::wire::wide;
+use super::segments::{NoSegments, Segments, check_aliasing};
+use super::wire::{checksum, wide};
+use super::write::HeadOptions;
 
-/// A frame whose head (header, table, lengths, padding) has been checked.
+/// A whole frame whose head (header, table, lengths, padding) has been checked.
+///
+/// For what embeds the format: a relay that looks at the tag and passes the bytes on, a tool that
+/// draws the parts, a runtime that finds buffers in its own way. Values are read from a frame by
+/// [`from_slice`](crate::from_slice) and its like.
+///
+/// # Examples
+///
+/// ```
+/// use pannier::frame::Frame;
+/// use pannier::{Buffer, Encoder, Limits};
+///
+/// let column: Buffer<f64> = vec![0.5; 1_000].into();
+/// let bytes = Encoder::new().tag(7).to_vec(&("x", &column))?;
+///
+/// let frame = Frame::parse(&bytes, &Limits::default())?;
+/// assert_eq!((frame.tag(), frame.count()), (7, 1));
+/// assert_eq!(frame.metadata(), [0x92, 0xa1, b'x', 0xd4, 0x70, 0]);
+/// let descriptor = frame.descriptor(0).unwrap();
+/// assert_eq!((descriptor.offset, descriptor.len), (128, 8_000));
+/// assert_eq!(frame.inline(&descriptor).unwrap().len(), 8_000);
+/// # Ok::<(), pannier::CodecError>(())
+/// ```
 #[derive(Clone)]
-pub(crate) struct Frame<'a> {
+pub struct Frame<'a> {
     bytes: &'a [u8],
     metadata: &'a [u8],
     table: &'a [u8],
     header: Header,
 }
 
+/// How far a frame has been checked while its bytes arrive.
+///
+/// Each step is taken once, as soon as its bytes are there, so a bad head is refused before any
+/// body is waited for, and the error does not depend on how the bytes were cut.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Progress {
+    #[default]
+    Header,
+    Head(Header),
+    Body(Header),
+}
+
+impl Progress {
+    /// Takes the steps that `bytes`, the beginning of a frame, are enough for, and says how many
+    /// bytes the next one needs; once it says no more than there are, the head is sound and the
+    /// frame whole.
+    pub(super) fn check(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        segments: &dyn Segments,
+    ) -> Result<u64, FrameError> {
+        loop {
+            *self = match *self {
+                Progress::Header if bytes.len() < HEADER_LEN => return Ok(wide(HEADER_LEN)),
+                Progress::Header => Progress::Head(Header::parse(bytes, limits)?),
+                Progress::Head(header) => {
+                    let Some(head) = header.head(bytes) else { return Ok(header.head_len()) };
+                    check_head(&head, &header, limits, segments)?;
+                    Progress::Body(header)
+                }
+                Progress::Body(header) => return Ok(header.frame_len),
+            };
+        }
+    }
+
+    /// Bytes of the whole frame, once its header was read.
+    pub(super) fn frame_len(&self) -> Option<u64> {
+        match self {
+            Progress::Header => None,
+            Progress::Head(header) | Progress::Body(header) => Some(header.frame_len),
+        }
+    }
+}
+
 impl<'a> Frame<'a> {
-    /// All checks: head, then metadata. `bytes` must be one whole frame and nothing else.
+    /// All checks but [`verify`](Frame::verify): head, then metadata. `bytes` must be one whole
+    /// frame and nothing else.
     ///
     /// # Errors
     ///
-    /// The first fault in the format's order of checks.
-    pub(crate) fn parse(
+    /// The first fault in the format's order of checks. A frame that names shared segments is
+    /// refused whatever `limits` say: nothing is known of them here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::frame::Frame;
+    /// use pannier::{FrameError, Limits};
+    ///
+    /// let bytes = pannier::to_vec("east")?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.metadata().len(), 5);
+    /// let cut = Frame::parse(&bytes[..40], &Limits::default());
+    /// assert_eq!(cut.unwrap_err(), FrameError::Truncated { need: 64, have: 40 });
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Self, FrameError> {
+        Frame::parse_with(bytes, limits, &NoSegments)
+    }
+
+    /// [`parse`](Frame::parse) without the walk over the metadata, for a relay or for a reader
+    /// that must not spend time linear in it now. [`check_metadata`](Frame::check_metadata) has to
+    /// follow before anything is decoded.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Frame::parse), but for those of the metadata.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::frame::Frame;
+    /// use pannier::{Encoder, Limits};
+    ///
+    /// let bytes = Encoder::new().tag(3).to_vec("for somebody else")?;
+    /// assert_eq!(Frame::parse_head(&bytes, &Limits::default())?.tag(), 3);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn parse_head(bytes: &'a [u8], limits: &Limits) -> Result<Self, FrameError> {
+        Frame::parse_head_with(bytes, limits, &NoSegments)
+    }
+
+    /// [`parse`](Frame::parse) where shared segments are known.
+    pub(crate) fn parse_with(
         bytes: &'a [u8],
         limits: &Limits,
         segments: &dyn Segments,
     ) -> Result<Self, FrameError> {
-        let frame = Frame::parse_head(bytes, limits, segments)?;
+        let frame = Frame::parse_head_with(bytes, limits, segments)?;
         frame.check_metadata(limits)?;
         Ok(frame)
     }
 
-    /// All checks but those of the metadata, for a reader that must not spend time linear in it
-    /// now. [`check_metadata`](Frame::check_metadata) has to follow before anything is decoded.
-    ///
-    /// # Errors
-    ///
-    /// As [`parse`](Frame::parse).
-    pub(crate) fn parse_head(
+    /// [`parse_head`](Frame::parse_head) where shared segments are known.
+    pub(crate) fn parse_head_with(
         bytes: &'a [u8],
         limits: &Limits,
         segments: &dyn Segments,
     ) -> Result<Self, FrameError> {
-        let header = Header::parse(bytes, limits)?;
+        let mut progress = Progress::default();
+        let need = progress.check(bytes, limits, segments)?;
         let have = wide(bytes.len());
-        let truncated = FrameError::Truncated { need: header.head_len(), have };
-        let head = header.head(bytes).ok_or(truncated)?;
-        header.check_checksum(head.bytes)?;
-        check_padding(&head)?;
-        check_table(head.table, &header, limits, segments)?;
-        let frame = Frame { bytes, metadata: head.metadata, table: head.table, header };
-        if frame.descriptors().any(|descriptor| descriptor.writable) {
-            check_aliasing(frame.descriptors())?;
-        }
-        match header.frame_len {
-            need if have < need => Err(FrameError::Truncated { need, have }),
-            need if have > need => Err(FrameError::Trailing { extra: have - need }),
-            _ => Ok(frame),
+        let truncated = FrameError::Truncated { need, have };
+        match progress {
+            _ if have < need => Err(truncated),
+            _ if have > need => Err(FrameError::Trailing { extra: have - need }),
+            Progress::Header | Progress::Head(_) => Err(truncated),
+            Progress::Body(header) => {
+                let head = header.head(bytes).ok_or(truncated)?;
+                Ok(Frame { bytes, metadata: head.metadata, table: head.table, header })
+            }
         }
     }
 
-    /// The checks that [`parse_head`](Frame::parse_head) leaves out.
+    /// The check that [`parse_head`](Frame::parse_head) leaves out.
     ///
     /// # Errors
     ///
     /// The first fault of the metadata, with its position.
-    pub(crate) fn check_metadata(&self, limits: &Limits) -> Result<(), FrameError> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::frame::Frame;
+    /// use pannier::{FrameError, Limits, MetaFault};
+    ///
+    /// let mut bytes = pannier::to_vec("east")?;
+    /// bytes[32] = 0xc1;
+    /// let frame = Frame::parse_head(&bytes, &Limits::default())?;
+    /// let fault = FrameError::Meta { at: 0, why: MetaFault::Reserved };
+    /// assert_eq!(frame.check_metadata(&Limits::default()), Err(fault));
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn check_metadata(&self, limits: &Limits) -> Result<(), FrameError> {
         metadata::check_metadata(self.metadata, self.header.count, limits)
     }
 
-    #[cfg(test)]
-    pub(crate) fn tag(&self) -> u32 {
+    /// Reads the whole frame: the padding around its inline buffers and, where it has checksums,
+    /// theirs.
+    ///
+    /// # Errors
+    ///
+    /// `Padding` and `BufferChecksum`, whichever comes first in the frame.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::frame::Frame;
+    /// use pannier::{Buffer, Encoder, FrameError, Limits};
+    ///
+    /// let mut bytes = Encoder::new().checksum(true).to_vec(&Buffer::from([7u8; 4096]))?;
+    /// bytes[4000] = 8;
+    /// let frame = Frame::parse(&bytes, &Limits::default())?;
+    /// assert_eq!(frame.verify(), Err(FrameError::BufferChecksum { index: 0 }));
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn verify(&self) -> Result<(), FrameError> {
+        let mut end = usize::try_from(self.header.head_len()).unwrap_or(usize::MAX);
+        for (descriptor, index) in self.descriptors().zip(0u32..) {
+            let Some(range) = self.inline_range(&descriptor) else { continue };
+            check_zero(self.bytes, end..range.start)?;
+            let body = self.bytes.get(range.clone()).unwrap_or_default();
+            if self.header.checksum && checksum(body) != descriptor.crc {
+                return Err(FrameError::BufferChecksum { index });
+            }
+            end = range.end;
+        }
+        check_zero(self.bytes, end..self.bytes.len())
+    }
+
+    /// The whole frame, as it came.
+    ///
+    /// ```
+    /// # use pannier::{Limits, frame::Frame};
+    /// let bytes = pannier::to_vec(&7)?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.as_bytes(), bytes);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// What the header says besides lengths.
+    ///
+    /// ```
+    /// # use pannier::{Encoder, Limits, frame::Frame};
+    /// let bytes = Encoder::new().tag(7).checksum(true).to_vec(&())?;
+    /// let options = Frame::parse(&bytes, &Limits::default())?.options();
+    /// assert_eq!((options.tag, options.checksum, options.may), (7, true, 0));
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn options(&self) -> HeadOptions {
+        let Header { tag, checksum, may, .. } = self.header;
+        HeadOptions { tag, checksum, may }
+    }
+
+    /// The header's free word: a message kind, a route; 0 where it is not used.
+    ///
+    /// ```
+    /// # use pannier::{Encoder, Limits, frame::Frame};
+    /// let bytes = Encoder::new().tag(7).to_vec(&())?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.tag(), 7);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn tag(&self) -> u32 {
         self.header.tag
     }
 
-    #[cfg(test)]
-    pub(crate) fn has_checksum(&self) -> bool {
-        self.header.checksum
-    }
-
-    pub(crate) fn metadata(&self) -> &'a [u8] {
+    /// The MessagePack value, for [`Decoder::from_parts`](crate::Decoder::from_parts) or another
+    /// reader of it.
+    ///
+    /// ```
+    /// # use pannier::{Limits, frame::Frame};
+    /// let bytes = pannier::to_vec(&[1, 2])?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.metadata(), [0x92, 1, 2]);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn metadata(&self) -> &'a [u8] {
         self.metadata
     }
 
-    /// Bytes of the whole frame.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Number of descriptors.
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> u32 {
+    ///
+    /// ```
+    /// # use pannier::{Limits, frame::Frame};
+    /// let bytes = pannier::to_vec("no buffer")?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.count(), 0);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn count(&self) -> u32 {
         self.header.count
     }
 
-    #[cfg(test)]
-    pub(crate) fn descriptor(&self, index: u32) -> Option<Descriptor> {
+    /// One descriptor; `None` behind the last.
+    ///
+    /// ```
+    /// # use pannier::{Limits, frame::Frame};
+    /// let bytes = pannier::to_vec("no buffer")?;
+    /// assert_eq!(Frame::parse(&bytes, &Limits::default())?.descriptor(0), None);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn descriptor(&self, index: u32) -> Option<Descriptor> {
         let at = usize::try_from(index).ok()?.checked_mul(DESCRIPTOR_LEN)?;
         RawDescriptor::read(self.table.get(at..)?)?.decode().ok()
     }
 
     /// The descriptors, in the order of their indices.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = Descriptor> + use<'a> {
+    ///
+    /// ```
+    /// # use pannier::{Buffer, Limits, frame::Frame};
+    /// let bytes = pannier::to_vec(&(Buffer::from([7u8; 5_000]), Buffer::from([8u8; 6_000])))?;
+    /// let frame = Frame::parse(&bytes, &Limits::default())?;
+    /// assert_eq!(frame.descriptors().map(|descriptor| descriptor.len).sum::<u64>(), 11_000);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn descriptors(&self) -> impl Iterator<Item = Descriptor> + use<'a> {
         raw_descriptors(self.table).filter_map(|raw| raw.decode().ok())
     }
 
-    /// The bytes of an inline buffer; `None` for a buffer that is elsewhere.
-    pub(crate) fn inline(&self, descriptor: &Descriptor) -> Option<&'a [u8]> {
+    /// The bytes of an inline buffer of this frame; `None` for one that is elsewhere.
+    ///
+    /// ```
+    /// # use pannier::{Buffer, Limits, frame::Frame};
+    /// let bytes = pannier::to_vec(&Buffer::from([7u8; 5_000]))?;
+    /// let frame = Frame::parse(&bytes, &Limits::default())?;
+    /// assert_eq!(frame.inline(&frame.descriptor(0).unwrap()).unwrap(), [7u8; 5_000]);
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn inline(&self, descriptor: &Descriptor) -> Option<&'a [u8]> {
         self.bytes.get(self.inline_range(descriptor)?)
     }
 
     /// Where in the frame an inline buffer lies, for an owner of the frame to be sliced by.
-    pub(crate) fn inline_range(&self, descriptor: &Descriptor) -> Option<Range<usize>> {
+    ///
+    /// ```
+    /// # use pannier::{Buffer, Limits, frame::Frame};
+    /// let bytes = pannier::to_vec(&Buffer::from([7u8; 5_000]))?;
+    /// let frame = Frame::parse(&bytes, &Limits::default())?;
+    /// assert_eq!(frame.inline_range(&frame.descriptor(0).unwrap()), Some(128..5_128));
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn inline_range(&self, descriptor: &Descriptor) -> Option<Range<usize>> {
         if descriptor.location != Location::Inline {
             return None;
         }
@@ -151,11 +368,36 @@ fn raw_descriptors(table: &[u8]) -> impl Iterator<Item = RawDescriptor> + use<'_
     table.chunks_exact(DESCRIPTOR_LEN).filter_map(RawDescriptor::read)
 }
 
+/// From the checksum to the descriptors' aliasing.
+fn check_head(
+    head: &Head<'_>,
+    header: &Header,
+    limits: &Limits,
+    segments: &dyn Segments,
+) -> Result<(), FrameError> {
+    header.check_checksum(head.bytes)?;
+    check_padding(head)?;
+    check_table(head.table, header, limits, segments)?;
+    let descriptors = || raw_descriptors(head.table).filter_map(|raw| raw.decode().ok());
+    if descriptors().any(|descriptor| descriptor.writable) {
+        check_aliasing(descriptors())?;
+    }
+    Ok(())
+}
+
 /// Only the padding within the head: that between buffers would fault in a page for each of them.
 fn check_padding(head: &Head<'_>) -> Result<(), FrameError> {
-    let Some(set) = head.padding.iter().position(|&byte| byte != 0) else { return Ok(()) };
     let table_at = head.bytes.len() - head.table.len();
-    Err(FrameError::Padding { at: wide(table_at - head.padding.len() + set) })
+    check_zero(head.bytes, table_at - head.padding.len()..table_at)
+}
+
+fn check_zero(bytes: &[u8], range: Range<usize>) -> Result<(), FrameError> {
+    let start = range.start;
+    let padding = bytes.get(range).unwrap_or_default();
+    match padding.iter().position(|&byte| byte != 0) {
+        Some(set) => Err(FrameError::Padding { at: wide(start + set) }),
+        None => Ok(()),
+    }
 }
 
 /// Descriptors in order, then the length of the frame that follows from them.

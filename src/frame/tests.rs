@@ -31,7 +31,7 @@ pub(crate) fn frame(
     checksum: bool,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    write_frame(&mut out, &[metadata], buffers, &HeadOptions { tag: 7, checksum }).unwrap();
+    write_frame(&mut out, &[metadata], buffers, &HeadOptions { tag: 7, checksum, may: 0 }).unwrap();
     out
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn permitted() -> Limits {
 }
 
 pub(crate) fn parse_error(bytes: &[u8], limits: &Limits) -> FrameError {
-    super::Frame::parse(bytes, limits, &OneSegment).unwrap_err()
+    super::Frame::parse_with(bytes, limits, &OneSegment).unwrap_err()
 }
 
 /// xorshift64*: the same numbers for the same seed, everywhere.

@@ -40,6 +40,15 @@ pub(super) fn align_up(n: u64, log2: u8) -> Option<u64> {
     n.checked_next_multiple_of(1u64.checked_shl(u32::from(log2))?)
 }
 
+/// CRC-32C, the format's checksum (RFC 3720, appendix B.4).
+///
+/// ```
+/// assert_eq!(pannier::frame::checksum(b"123456789"), 0xe306_9283);
+/// ```
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
 /// A length in memory as a length on the wire; exact wherever `usize` has at most 64 bits.
 pub(super) fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)

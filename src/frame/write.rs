@@ -11,11 +11,35 @@ use super::error::{FrameError, LimitKind, MetaFault};
 use super::header::{
     CHECKSUM, HEAD_CRC_AT, HEADER_LEN, HeadExtent, MAGIC, VERSION, check_limit, head_checksum,
 };
-use super::wire::wide;
+use super::wire::{checksum, wide};
 
 /// The lengths of a frame that is about to be written.
+///
+/// For a writer that hands head and bodies to the kernel by themselves; [`write_frame`] makes one
+/// piece of them.
+///
+/// # Examples
+///
+/// ```
+/// use pannier::Limits;
+/// use pannier::frame::{Descriptor, Frame, HeadOptions, Kind, Layout, write_head};
+///
+/// let metadata = [0xd4, 0x70, 0]; // buffer 0
+/// let mut descriptors = [Descriptor::inline(5, Kind::U8, 0)];
+/// let layout = Layout::new(metadata.len(), &mut descriptors)?;
+/// assert_eq!((descriptors[0].offset, layout.frame_len()), (128, 192));
+///
+/// let mut bytes = Vec::new();
+/// write_head(&mut bytes, &layout, &[&metadata], &descriptors, &HeadOptions::default());
+/// assert_eq!(bytes.len(), layout.head_len());
+/// bytes.resize(128, 0);
+/// bytes.extend(b"bytes");
+/// bytes.resize(192, 0);
+/// assert_eq!(Frame::parse(&bytes, &Limits::default())?.count(), 1);
+/// # Ok::<(), pannier::FrameError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     meta_len: u32,
     count: u32,
     table_at: usize,
@@ -24,10 +48,22 @@ pub(crate) struct Layout {
 }
 
 /// What the header says besides lengths.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeadOptions {
-    pub(crate) tag: u32,
-    pub(crate) checksum: bool,
+///
+/// ```
+/// use pannier::frame::HeadOptions;
+///
+/// let options = HeadOptions { tag: 7, ..HeadOptions::default() };
+/// assert!(!options.checksum);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadOptions {
+    /// Free for the application: a message kind, a route.
+    pub tag: u32,
+    /// Whether the frame has checksums.
+    pub checksum: bool,
+    /// Flags that a reader may ignore. Version 1 defines none: a writer leaves 0, a relay keeps
+    /// what it found.
+    pub may: u8,
 }
 
 impl Layout {
@@ -37,22 +73,34 @@ impl Layout {
     ///
     /// `Limit` when a length or the count does not fit its field, `Descriptor` for one that no
     /// reader would accept, and `Meta` for metadata of no bytes.
-    pub(crate) fn new(
-        metadata_len: usize,
-        descriptors: &mut [Descriptor],
-    ) -> Result<Layout, FrameError> {
+    ///
+    /// # Examples
+    ///
+    /// See [`Layout`].
+    pub fn new(metadata_len: usize, descriptors: &mut [Descriptor]) -> Result<Layout, FrameError> {
         let count = descriptors.len();
         Layout::place(metadata_len, count, descriptors.iter_mut())
     }
 
     /// Bytes of header, metadata, padding and table.
-    #[cfg(test)]
-    pub(crate) fn head_len(&self) -> usize {
+    ///
+    /// ```
+    /// let layout = pannier::frame::Layout::new(5, &mut [])?;
+    /// assert_eq!(layout.head_len(), 37);
+    /// # Ok::<(), pannier::FrameError>(())
+    /// ```
+    pub fn head_len(&self) -> usize {
         self.head_len
     }
 
     /// Bytes of the whole frame.
-    pub(crate) fn frame_len(&self) -> u64 {
+    ///
+    /// ```
+    /// let layout = pannier::frame::Layout::new(5, &mut [])?;
+    /// assert_eq!(layout.frame_len(), 64);
+    /// # Ok::<(), pannier::FrameError>(())
+    /// ```
+    pub fn frame_len(&self) -> u64 {
         self.frame_len
     }
 
@@ -86,7 +134,11 @@ impl Layout {
 /// `metadata` comes in parts that are laid end to end; they and `descriptors` are those that
 /// `layout` was made for. The checksums of buffers are the caller's, and are left out without
 /// `checksum`.
-pub(crate) fn write_head(
+///
+/// # Examples
+///
+/// See [`Layout`].
+pub fn write_head(
     out: &mut Vec<u8>,
     layout: &Layout,
     metadata: &[&[u8]],
@@ -103,7 +155,20 @@ pub(crate) fn write_head(
 /// # Errors
 ///
 /// As [`Layout::new`]; then nothing was appended.
-pub(crate) fn write_frame(
+///
+/// # Examples
+///
+/// ```
+/// use pannier::frame::{Descriptor, HeadOptions, Kind, write_frame};
+///
+/// let metadata = [0xd4, 0x70, 0]; // buffer 0
+/// let mut bytes = Vec::new();
+/// let mut buffers = [(Descriptor::inline(0, Kind::U8, 0), &b"bytes"[..])];
+/// write_frame(&mut bytes, &[&metadata], &mut buffers, &HeadOptions::default())?;
+/// assert_eq!(pannier::from_slice::<pannier::Buffer<u8>>(&bytes)?[..], *b"bytes");
+/// # Ok::<(), pannier::CodecError>(())
+/// ```
+pub fn write_frame(
     out: &mut Vec<u8>,
     metadata: &[&[u8]],
     buffers: &mut [(Descriptor, &[u8])],
@@ -112,7 +177,7 @@ pub(crate) fn write_frame(
     for (descriptor, bytes) in buffers.iter_mut() {
         if descriptor.location == Location::Inline {
             descriptor.len = wide(bytes.len());
-            descriptor.crc = if options.checksum { crc32c::crc32c(bytes) } else { 0 };
+            descriptor.crc = if options.checksum { checksum(bytes) } else { 0 };
         }
     }
     let metadata_len = metadata.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
@@ -168,7 +233,7 @@ fn header_bytes(layout: &Layout, options: &HeadOptions) -> [u8; HEADER_LEN] {
     let must = if options.checksum { CHECKSUM } else { 0 };
     let mut bytes = [0; HEADER_LEN];
     bytes[..4].copy_from_slice(&MAGIC);
-    bytes[4..8].copy_from_slice(&[VERSION, must, 0, 0]);
+    bytes[4..8].copy_from_slice(&[VERSION, must, options.may, 0]);
     bytes[8..12].copy_from_slice(&layout.meta_len.to_le_bytes());
     bytes[12..16].copy_from_slice(&layout.count.to_le_bytes());
     bytes[16..24].copy_from_slice(&layout.frame_len.to_le_bytes());

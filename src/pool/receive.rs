@@ -172,7 +172,8 @@ fn read_result(
     };
     let check = |range, generation| memory.check_held(slot, range, generation).map(|_| ());
     let limits = pool_limits();
-    let frame = Frame::parse_head(&bytes, &limits, &SegmentCheck(check)).map_err(|_| Nonsense)?;
+    let frame =
+        Frame::parse_head_with(&bytes, &limits, &SegmentCheck(check)).map_err(|_| Nonsense)?;
     let mut bodies = Vec::new();
     for descriptor in frame.descriptors() {
         if descriptor.location != Location::Segment {

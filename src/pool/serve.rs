@@ -172,7 +172,7 @@ impl Server {
             }
         };
         let check = |(segment, offset, len), _| memory.check(segment, offset, len);
-        let frame = Frame::parse(&bytes, &pool_limits(), &SegmentCheck(check))?;
+        let frame = Frame::parse_with(&bytes, &pool_limits(), &SegmentCheck(check))?;
         let mut bodies = Vec::new();
         for (index, descriptor) in (0..).zip(frame.descriptors()) {
             if descriptor.location != Location::Segment {

@@ -1,4 +1,4 @@
-//! Shared maps of memory objects (mmap(2)).
+//! Maps of memory objects, shared, and of files, private (mmap(2)).
 //!
 //! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
 //! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages.
@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "maps memory")]
 
 use std::ffi::c_void;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
@@ -78,6 +79,56 @@ impl Drop for Map {
         if self.epoch == epoch::current() {
             // SAFETY: the range was mapped by `new`, and everything that points into it holds this
             // map alive.
+            let _never_fails = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
+/// A private, read-only map of a whole file, whose bytes can be lent.
+#[derive(Debug)]
+pub(crate) struct FileMap {
+    /// Dangling, and nothing mapped, for an empty file.
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the bytes are only ever read, by the promise that `new` asks for.
+unsafe impl Send for FileMap {}
+// SAFETY: as above.
+unsafe impl Sync for FileMap {}
+
+impl FileMap {
+    /// Maps the file in its present length.
+    ///
+    /// # Safety
+    ///
+    /// * Nobody truncates the file or writes to it while the map lives.
+    pub(crate) unsafe fn new(file: &File) -> io::Result<Self> {
+        let too_large = |_| io::Error::from(rustix::io::Errno::NOMEM);
+        let len = usize::try_from(file.metadata()?.len()).map_err(too_large)?;
+        if len == 0 {
+            return Ok(FileMap { ptr: NonNull::dangling(), len });
+        }
+        // SAFETY: a new map at an address of the kernel's choice touches no other memory.
+        let map = unsafe {
+            mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0)
+        }?;
+        Ok(FileMap { ptr: non_null(map)?, len })
+    }
+}
+
+impl AsRef<[u8]> for FileMap {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `new` has mapped so many bytes, they stay until this is dropped, and nobody
+        // changes them: its caller's promise.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: the range was mapped by `new`, and what it lent does not outlive `self`.
             let _never_fails = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
         }
     }

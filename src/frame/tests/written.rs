@@ -33,23 +33,23 @@ fn the_worked_example_is_reproduced_byte_for_byte() {
     let (map, rest) = (&[0x83][..], &WORKED_EXAMPLE[33..49]);
     let mut buffers = [(Descriptor::inline(0, Kind::F32, 2), &floats[..])];
     let mut out = Vec::new();
-    let options = HeadOptions { tag: 7, checksum: true };
+    let options = HeadOptions { tag: 7, checksum: true, may: 0 };
     write_frame(&mut out, &[map, rest], &mut buffers, &options).unwrap();
     assert_eq!(out, expected);
     assert_eq!(out.capacity(), 192, "reserved once, exactly");
-    let frame = Frame::parse(&out, &Limits::default(), &NoSegments).unwrap();
+    let frame = Frame::parse_with(&out, &Limits::default(), &NoSegments).unwrap();
     let descriptor = frame.descriptor(0).unwrap();
     assert_eq!(descriptor, buffers[0].0);
     assert_eq!(frame.inline(&descriptor), Some(&floats[..]));
     assert_eq!(frame.inline_range(&descriptor), Some(128..140));
-    assert_eq!((frame.tag(), frame.has_checksum()), (7, true));
+    assert_eq!((frame.tag(), frame.options().checksum), (7, true));
     let shown = format!("{frame:?}");
     assert!(shown.contains("192") && shown.len() < 120, "{shown}");
 }
 
 #[test]
 fn a_frame_is_appended_behind_what_is_there() {
-    let options = HeadOptions { tag: 7, checksum: true };
+    let options = HeadOptions { tag: 7, checksum: true, may: 0 };
     let mut out = base_frame(true);
     let first = out.clone();
     let body = [9; 5000];
@@ -65,7 +65,7 @@ fn a_frame_is_appended_behind_what_is_there() {
 fn a_frame_without_buffers_has_no_table() {
     let bytes = frame(&[0xc0], &mut [], false);
     assert_eq!(bytes.len(), 64);
-    let frame = Frame::parse(&bytes, &Limits::default(), &NoSegments).unwrap();
+    let frame = Frame::parse_with(&bytes, &Limits::default(), &NoSegments).unwrap();
     assert_eq!((frame.count(), frame.descriptors().count()), (0, 0));
     let layout = Layout::new(1, &mut []).unwrap();
     assert_eq!((layout.head_len(), layout.frame_len()), (HEADER_LEN + 1, 64));
@@ -109,7 +109,7 @@ fn a_large_head_points_at_bodies_of_any_size_without_touching_them() {
     assert_eq!(out.len(), layout.head_len());
     assert_eq!(layout.head_len(), 64 + DESCRIPTOR_LEN);
     let (need, have) = (layout.frame_len(), 96);
-    let error = Frame::parse(&out, &Limits::default(), &NoSegments).unwrap_err();
+    let error = Frame::parse_with(&out, &Limits::default(), &NoSegments).unwrap_err();
     assert_eq!(error, FrameError::Truncated { need, have });
 }
 
@@ -207,6 +207,7 @@ proptest! {
         padding in 0usize..40,
         tag: u32,
         checksum: bool,
+        may: u8,
     ) {
         let mut metadata = vec![0xdc, 0, u8::try_from(sizes.len() + padding).unwrap()];
         for index in 0..sizes.len() {
@@ -220,11 +221,12 @@ proptest! {
             .map(|(&(_, align, _), body)| (Descriptor::inline(0, Kind::U8, align), &body[..]))
             .collect();
         let mut out = Vec::new();
-        let options = HeadOptions { tag, checksum };
+        let options = HeadOptions { tag, checksum, may };
         write_frame(&mut out, &[&metadata], &mut buffers, &options).unwrap();
-        let frame = Frame::parse(&out, &Limits::default(), &NoSegments).unwrap();
+        let frame = Frame::parse_with(&out, &Limits::default(), &NoSegments).unwrap();
         prop_assert_eq!(frame.metadata(), &metadata[..]);
-        prop_assert_eq!((frame.tag(), frame.has_checksum()), (tag, checksum));
+        prop_assert_eq!(frame.options(), options);
+        prop_assert_eq!(frame.verify(), Ok(()));
         for (found, (written, body)) in frame.descriptors().zip(&buffers) {
             prop_assert_eq!(found, *written);
             prop_assert_eq!(frame.inline(&found), Some(*body));

@@ -1,0 +1,267 @@
+//! [`FrameReader`]: frames out of any chunking.
+//!
+//! Small frames are read ahead into a window and copied out of it, so a burst of messages costs
+//! one read; a frame that is larger than the window is read to where it stays. Promises: the same
+//! frames and the same error however the bytes were cut; never more memory than twice what has
+//! arrived and a growth step. Does not know: sockets, files, what a frame holds.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::error::FrameError;
+use super::incoming::Incoming;
+use super::limits::Limits;
+use super::parse::Progress;
+use super::segments::NoSegments;
+use super::wire::wide;
+
+/// Frames out of any chunking, without I/O: for event loops and async sockets.
+///
+/// Use it in turns: read into [`space`](Self::space), tell how much came by
+/// [`advance`](Self::advance), take frames by [`next_frame`](Self::next_frame) until there is none,
+/// and when the input ends ask [`finish`](Self::finish) whether it ended between two frames. A head
+/// is checked as soon as it is there; metadata is checked when a value is read. After an error
+/// the stream cannot be found into again, and the error stays.
+///
+/// # Examples
+///
+/// ```
+/// use pannier::{FrameReader, Limits};
+///
+/// let stream = [pannier::to_vec("east")?, pannier::to_vec("west")?].concat();
+/// let mut reader = FrameReader::new(Limits::default().frame_len(1 << 20));
+/// let mut words = Vec::new();
+/// for piece in stream.chunks(50) {
+///     let mut rest = piece;
+///     while !rest.is_empty() {
+///         let space = reader.space();
+///         let count = rest.len().min(space.len());
+///         space[..count].copy_from_slice(&rest[..count]); // what a socket's read does
+///         reader.advance(count);
+///         rest = &rest[count..];
+///         while let Some(frame) = reader.next_frame()? {
+///             words.push(pannier::from_bytes::<String>(frame)?);
+///         }
+///     }
+/// }
+/// reader.finish()?;
+/// assert_eq!(words, ["east", "west"]);
+/// # Ok::<(), pannier::CodecError>(())
+/// ```
+pub struct FrameReader {
+    limits: Limits,
+    window: Window,
+    state: State,
+}
+
+enum State {
+    /// The next frame begins in the window.
+    Window(Progress),
+    /// A frame that is larger than the window, in memory of its own.
+    Apart(Incoming),
+    Failed(FrameError),
+}
+
+impl FrameReader {
+    /// A reader that accepts what `limits` permit, for frames that name no shared segments.
+    ///
+    /// ```
+    /// let reader = pannier::FrameReader::new(pannier::Limits::default().frame_len(1 << 30));
+    /// reader.finish()?;
+    /// # Ok::<(), pannier::FrameError>(())
+    /// ```
+    pub fn new(limits: Limits) -> Self {
+        let window = Window { bytes: vec![0; WINDOW], begin: 0, end: 0 };
+        FrameReader { limits, window, state: State::Window(Progress::default()) }
+    }
+
+    /// Where the next bytes belong; never empty. Read into it, then [`advance`](Self::advance).
+    ///
+    /// ```
+    /// let mut reader = pannier::FrameReader::new(pannier::Limits::default());
+    /// assert!(!reader.space().is_empty());
+    /// ```
+    pub fn space(&mut self) -> &mut [u8] {
+        match &mut self.state {
+            State::Apart(frame) => match still_missing(frame, &self.limits) {
+                0 => self.window.space(),
+                missing => {
+                    // Where this fails, the growth below fails as every allocation does.
+                    let _later = frame.reserve(missing);
+                    frame.space(missing)
+                }
+            },
+            State::Window(_) | State::Failed(_) => self.window.space(),
+        }
+    }
+
+    /// Takes the first `count` bytes of [`space`](Self::space) as read.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than there was space for.
+    ///
+    /// ```
+    /// let mut reader = pannier::FrameReader::new(pannier::Limits::default());
+    /// reader.space()[0] = 0xc1;
+    /// reader.advance(1);
+    /// assert!(reader.finish().is_err());
+    /// ```
+    pub fn advance(&mut self, count: usize) {
+        match &mut self.state {
+            State::Apart(frame) => match still_missing(frame, &self.limits) {
+                0 => self.window.advance(count),
+                _ => frame.advance(count),
+            },
+            State::Window(_) => self.window.advance(count),
+            // Nothing that comes after an error is looked at.
+            State::Failed(_) => {}
+        }
+    }
+
+    /// A whole frame, for [`from_bytes`](crate::from_bytes); `None` when more bytes are needed.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the frame's head, as [`Frame::parse_head`](crate::frame::Frame) finds it.
+    ///
+    /// ```
+    /// use pannier::{FrameError, FrameReader, Limits};
+    ///
+    /// let mut reader = FrameReader::new(Limits::default());
+    /// assert_eq!(reader.next_frame(), Ok(None));
+    /// reader.space()[..32].fill(b'x');
+    /// reader.advance(32);
+    /// assert_eq!(reader.next_frame(), Err(FrameError::BadMagic));
+    /// ```
+    pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let next = match &mut self.state {
+            State::Failed(error) => Err(*error),
+            State::Window(_) => self.next_in_window(),
+            State::Apart(_) => self.next_apart(),
+        };
+        if let Err(error) = next {
+            self.state = State::Failed(error);
+        }
+        next
+    }
+
+    /// Whether the input may end here.
+    ///
+    /// # Errors
+    ///
+    /// `Truncated` within a frame, and the error that [`next_frame`](Self::next_frame) gave.
+    ///
+    /// ```
+    /// use pannier::{FrameError, FrameReader, Limits};
+    ///
+    /// let mut reader = FrameReader::new(Limits::default());
+    /// assert_eq!(reader.finish(), Ok(()));
+    /// reader.advance(20);
+    /// assert_eq!(reader.finish(), Err(FrameError::Truncated { need: 32, have: 20 }));
+    /// ```
+    pub fn finish(&self) -> Result<(), FrameError> {
+        let (progress, bytes) = match &self.state {
+            State::Failed(error) => return Err(*error),
+            State::Window(_) if self.window.ahead().is_empty() => return Ok(()),
+            State::Window(progress) => (progress, self.window.ahead()),
+            State::Apart(frame) => frame.so_far(),
+        };
+        let need = progress.clone().check(bytes, &self.limits, &NoSegments)?;
+        Err(FrameError::Truncated { need, have: wide(bytes.len()) })
+    }
+
+    fn next_in_window(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let State::Window(progress) = &mut self.state else { return Ok(None) };
+        let ahead = self.window.ahead();
+        let need = progress.check(ahead, &self.limits, &NoSegments)?;
+        let small = progress.frame_len().is_none_or(|len| len <= wide(WINDOW));
+        let len = if small { usize::try_from(need).unwrap_or(usize::MAX) } else { ahead.len() };
+        let Some(bytes) = ahead.get(..len) else { return Ok(None) };
+        let frame = Incoming::beginning_with(bytes, std::mem::take(progress));
+        self.window.take(len);
+        if small {
+            return Ok(Some(frame.into_bytes()));
+        }
+        self.state = State::Apart(frame);
+        self.next_apart()
+    }
+
+    fn next_apart(&mut self) -> Result<Option<Bytes>, FrameError> {
+        let State::Apart(frame) = &mut self.state else { return Ok(None) };
+        if frame.missing(&self.limits)? > 0 {
+            return Ok(None);
+        }
+        let frame = std::mem::take(frame);
+        self.state = State::Window(Progress::default());
+        Ok(Some(frame.into_bytes()))
+    }
+}
+
+/// What was read and not yet taken: `begin..end` of the memory.
+struct Window {
+    bytes: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Window {
+    fn ahead(&self) -> &[u8] {
+        self.bytes.get(self.begin..self.end).unwrap_or_default()
+    }
+
+    fn space(&mut self) -> &mut [u8] {
+        if self.end == self.bytes.len() {
+            self.bytes.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
+        }
+        if self.end == self.bytes.len() {
+            // Frames were read and never taken.
+            self.bytes.resize(2 * self.end, 0);
+        }
+        self.bytes.get_mut(self.end..).unwrap_or_default()
+    }
+
+    fn advance(&mut self, count: usize) {
+        let space = self.bytes.len() - self.end;
+        assert!(count <= space, "advanced by {count} bytes where there was space for {space}");
+        self.end += count;
+    }
+
+    fn take(&mut self, count: usize) {
+        self.begin += count;
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        }
+    }
+}
+
+/// What a frame apart still needs; it takes no more while it is whole and nobody has taken it, and
+/// when its head is bad.
+fn still_missing(frame: &mut Incoming, limits: &Limits) -> u64 {
+    frame.missing(limits).unwrap_or_default()
+}
+
+/// Prints how much is there, never the bytes.
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("FrameReader");
+        debug.field("limits", &self.limits).field("ahead", &self.window.ahead().len());
+        match &self.state {
+            State::Window(_) => {}
+            State::Apart(frame) => {
+                debug.field("apart", &frame.len());
+            }
+            State::Failed(error) => {
+                debug.field("failed", error);
+            }
+        }
+        debug.finish()
+    }
+}
+
+/// Bytes that are read ahead; a frame up to this size is copied once more.
+const WINDOW: usize = 16 << 10;
