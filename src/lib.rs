@@ -47,6 +47,10 @@
 //! | `channel` | channel | messages between two processes; the same |
 //! | `pool` (default) | process, task, pool, parallel | workers and maps |
 //!
+//! Two more features are for tests: `arbitrary` makes random values of this library's types, and
+//! `fuzzing` brings what a fuzzer of frames and of your own messages needs, outside of the semver
+//! promises: module `fuzzing`.
+//!
 //! # Platform
 //!
 //! The lowest layer is portable; the others need Linux 5.4 or later. A program that has a pool needs
@@ -63,6 +67,8 @@ mod channel;
 mod codec;
 mod error;
 pub mod frame;
+#[cfg(feature = "arbitrary")]
+pub mod fuzzing;
 #[cfg(feature = "pool")]
 mod parallel;
 #[cfg(feature = "pool")]

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 8] = [
     &["buffer"],
     &["frame", "shm"],
     &["codec"],
-    &["channel", "process"],
+    &["channel", "process", "fuzzing"],
     &["task"],
     &["pool"],
     &["parallel"],

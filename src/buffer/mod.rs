@@ -5,6 +5,8 @@
 //! Does not know: where other processes see the bytes. Higher floors put their memory behind
 //! [`Owner`] and install [`set_alloc_hook`].
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod buffer_mut;
 mod heap;
 mod immutable;

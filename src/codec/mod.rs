@@ -5,6 +5,8 @@
 //! reserve more than the input's own size.
 //! Does not know: where out-of-band bytes go or come from. A [`Sink`] and [`Bodies`] do.
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod bodies;
 mod buffer_impls;
 pub mod bytes;

@@ -46,6 +46,25 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Limits that keep a fuzzer fast: 64 KiB a frame, depth 16, little of everything else.
+    ///
+    /// ```
+    /// let tiny = pannier::Limits::tiny();
+    /// assert_eq!((tiny.frame_len, tiny.depth), (1 << 16, 16));
+    /// ```
+    #[cfg(feature = "fuzzing")]
+    #[must_use]
+    pub const fn tiny() -> Self {
+        Limits {
+            frame_len: 64 << 10,
+            meta_len: 16 << 10,
+            buffers: 64,
+            depth: 16,
+            repeat_bytes: 64 << 10,
+            segments: false,
+        }
+    }
+
     /// Sets [`frame_len`](Limits#structfield.frame_len), in bytes.
     ///
     /// ```

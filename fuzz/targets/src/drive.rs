@@ -1,0 +1,172 @@
+//! The way to inputs without coverage: a seeded loop over mutated seeds.
+//!
+//! Promises: the same inputs for the same seed, on every machine.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pannier::fuzzing::{mutate, seeds};
+use pannier::{Buffer, Encoder};
+use serde::Serialize;
+
+use crate::types::{Adjacent, Borrowed, Chain, Flat, Inner, Internal, Job, Mixed, Pods, Untagged};
+
+/// What a target begins with: frames mostly; metadata alone for `differential`, and for `roundtrip`
+/// bytes of which values are made.
+pub fn seeds_of(target: &str) -> Vec<(String, Vec<u8>)> {
+    let frames = || seeds().map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
+    match target {
+        "differential" => {
+            frames().filter_map(|(name, frame)| Some((name, metadata_of(&frame)?))).collect()
+        }
+        "roundtrip" => (1..=24).map(|seed| (format!("random-{seed:02}"), random(seed))).collect(),
+        "decode" => frames().chain(typed()).collect(),
+        _ => frames().collect(),
+    }
+}
+
+/// The metadata that a frame announces, if it has so much.
+fn metadata_of(frame: &[u8]) -> Option<Vec<u8>> {
+    let len = u32::from_le_bytes(frame.get(8..12)?.try_into().ok()?);
+    Some(frame.get(32..)?.get(..usize::try_from(len).ok()?)?.to_vec())
+}
+
+fn random(seed: u32) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    (0..16 * seed).map(|_| random.byte()).collect()
+}
+
+/// A frame of each type that `decode` reads.
+fn typed() -> Vec<(String, Vec<u8>)> {
+    let numbers: Buffer<u8> = (0..40).collect();
+    let words: Buffer<u16> = (0..20).collect();
+    let floats: Buffer<f32> = vec![1.0, 2.0, 3.0].into();
+    let chain = Chain::T(Box::new(Chain::S { k: Box::new(Chain::A(Box::new(Chain::E))) }), 7);
+    let inner = || Inner { a: Some(numbers.clone()), b: vec![1, 2] };
+    let untagged = Untagged::List(vec![
+        Untagged::Nothing,
+        Untagged::Number(-5),
+        Untagged::Text("x".to_owned()),
+        Untagged::Words(words.clone()),
+        Untagged::Pair { k: Box::new(Untagged::Bytes(numbers.clone())) },
+    ]);
+    let rest = BTreeMap::from([("z".to_owned(), Untagged::Text("rest".to_owned()))]);
+    let internal = Internal::C { k: Box::new(Internal::B(inner())) };
+    let adjacent =
+        Adjacent::A(vec![Adjacent::E, Adjacent::B(words, 1), Adjacent::C { k: "k".to_owned() }]);
+    let map = HashMap::from([("k".to_owned(), Some(vec![numbers.clone(), numbers.clone()]))]);
+    let pods = Pods { k: vec![1, 2, 3], a: numbers.to_vec().into() };
+    let mixed = Mixed(Some(Some(true)), (-1, 300, i128::MIN), [1, 2, 3], 'é', 0.5, ());
+    vec![
+        typed_frame("chain", &chain),
+        typed_frame("flat", &Flat { k: Some(1), inner: inner(), rest }),
+        typed_frame("untagged", &untagged),
+        typed_frame("internal", &internal),
+        typed_frame("internal-column", &Internal::A { c: Some(vec![1, 2].into()) }),
+        typed_frame("adjacent", &adjacent),
+        typed_frame("job", &Job { id: 300, x: floats.clone(), y: floats }),
+        typed_frame("borrowed", &Borrowed { a: "a", b: &[], k: Some("k") }),
+        typed_frame("mixed", &mixed),
+        typed_frame("pods", &pods),
+        typed_frame("map", &map),
+    ]
+}
+
+fn typed_frame(name: &str, value: &impl Serialize) -> (String, Vec<u8>) {
+    let encoder = Encoder::new().threshold(8).checksum(name.len() % 2 == 0);
+    (format!("typed-{name}"), encoder.to_vec(value).expect("it is small"))
+}
+
+/// Runs `target` on `count` inputs that are made of the seeds of `name`, each by one to four
+/// mutations.
+///
+/// # Panics
+///
+/// If the target does; the seed of the input is printed first.
+pub fn mutated(name: &str, count: u32, target: impl Fn(&[u8])) {
+    let seeds = seeds_of(name);
+    let whole_frames = !["differential", "roundtrip"].contains(&name);
+    let mut data = vec![0; LONGEST];
+    for seed in 0..count {
+        let mut random = Random::new(seed);
+        let start = &seeds[random.below(seeds.len())].1;
+        let start = &start[..start.len().min(LONGEST)];
+        data[..start.len()].copy_from_slice(start);
+        let mut len = start.len();
+        for _ in 0..=random.below(3) {
+            len = if whole_frames {
+                mutate(&mut data, len, LONGEST, random.number())
+            } else {
+                mutate_alone(&mut data, len, &mut random)
+            };
+        }
+        let report = OnPanic { name, seed, input: &data[..len] };
+        target(&data[..len]);
+        std::mem::forget(report);
+    }
+}
+
+/// Bytes that are no frame: as metadata of one, so that the mutation knows what it has.
+fn mutate_alone(data: &mut [u8], len: usize, random: &mut Random) -> usize {
+    if random.below(2) == 0 {
+        let at = random.below(len.max(1));
+        data[at] = random.byte();
+        return len.max(1);
+    }
+    let mut frame = vec![0; LONGEST + 64];
+    frame[..5].copy_from_slice(b"\xc1PNR\x01");
+    let meta_len = u32::try_from(len).expect("inputs are short");
+    frame[8..12].copy_from_slice(&meta_len.to_le_bytes());
+    frame[32..32 + len].copy_from_slice(&data[..len]);
+    let frame_len = (32 + len).next_multiple_of(64);
+    frame[16..24].copy_from_slice(&(frame_len as u64).to_le_bytes());
+    let end = mutate(&mut frame, frame_len.min(LONGEST), LONGEST, random.number());
+    let metadata = metadata_of(&frame[..end]).unwrap_or_default();
+    data[..metadata.len()].copy_from_slice(&metadata);
+    metadata.len()
+}
+
+/// Says on the way out which input it was.
+struct OnPanic<'a> {
+    name: &'a str,
+    seed: u32,
+    input: &'a [u8],
+}
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        let hex: String = self.input.iter().map(|byte| format!("{byte:02x}")).collect();
+        eprintln!("{}: broken by the input of seed {}: {hex}", self.name, self.seed);
+    }
+}
+
+/// xorshift64*: the same numbers for the same seed, everywhere.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Neighbouring seeds begin far apart.
+    pub fn new(seed: u32) -> Random {
+        Random((u64::from(seed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Any number.
+    pub fn number(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    /// Below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.number() as usize % bound.max(1)
+    }
+
+    /// Any byte.
+    pub fn byte(&mut self) -> u8 {
+        self.number().to_be_bytes()[0]
+    }
+}
+
+/// Of an input, in bytes.
+const LONGEST: usize = 4096;

@@ -1,0 +1,47 @@
+//! What a fuzzer of frames needs, for this library's own targets and for yours.
+//!
+//! With feature `arbitrary` there is [`SoundFrame`], beside the `Arbitrary` of this library's types;
+#![cfg_attr(
+    feature = "fuzzing",
+    doc = "with feature `fuzzing` the rest: [`mutate`] and [`fix_up`] for the way in, [`check`] for"
+)]
+#![cfg_attr(
+    feature = "fuzzing",
+    doc = "what must hold, [`seeds`] and [`DICTIONARY`] for a start, [`HostilePeer`] for a loop of yours."
+)]
+//! Promises: deterministic, no clock and no I/O of its own. Does not promise to stay: **this module
+//! is outside of semver**, a fuzzer gets better by changing.
+#![cfg_attr(feature = "fuzzing", doc = include_str!("yours.md"))]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "fuzzing")]
+mod check;
+#[cfg(feature = "fuzzing")]
+mod dictionary;
+#[cfg(feature = "fuzzing")]
+mod fix_up;
+#[cfg(feature = "fuzzing")]
+mod mutate;
+#[cfg(feature = "fuzzing")]
+mod parts;
+#[cfg(feature = "fuzzing")]
+mod peer;
+#[cfg(feature = "fuzzing")]
+mod random;
+#[cfg(feature = "fuzzing")]
+mod seeds;
+mod sound;
+
+pub use self::sound::SoundFrame;
+#[cfg(feature = "fuzzing")]
+pub use self::{
+    check::check, dictionary::DICTIONARY, fix_up::fix_up, mutate::mutate, peer::HostilePeer,
+    seeds::seeds,
+};
+
+#[cfg(feature = "fuzzing")]
+const MAGIC: [u8; 4] = [0xc1, b'P', b'N', b'R'];
+#[cfg(feature = "fuzzing")]
+const HEADER_LEN: usize = 32;
+#[cfg(feature = "fuzzing")]
+const DESCRIPTOR_LEN: usize = 32;
