@@ -11,7 +11,7 @@
 use crate::fuzzing::fix_up::{fix_up, number};
 use crate::fuzzing::parts::Parts;
 use crate::fuzzing::random::Random;
-use crate::fuzzing::seeds::seeds;
+use crate::fuzzing::seeds::any_seed;
 use crate::fuzzing::{HEADER_LEN, MAGIC};
 
 /// Changes the first `size` bytes of `data` in one to three places and says how many there are
@@ -164,11 +164,6 @@ fn put_right(bytes: &mut Vec<u8>, max: usize) {
     }
 }
 
-fn any_seed(random: &mut Random) -> &'static [u8] {
-    let nth = random.below(seeds().count());
-    seeds().nth(nth).map_or(&MAGIC[..], |(_, bytes)| bytes)
-}
-
 fn flip(bytes: &mut [u8], at: usize, mask: u8) {
     if let Some(byte) = bytes.get_mut(at) {
         *byte ^= mask;
@@ -185,6 +180,7 @@ fn lay(bytes: &mut [u8], at: usize, over: &[u8]) {
 mod tests {
     use super::*;
     use crate::frame::{Frame, Limits};
+    use crate::fuzzing::seeds;
 
     #[test]
     fn results_fit_are_repeatable_and_many_are_sound() {

@@ -13,7 +13,7 @@ use crate::frame::{
 };
 use crate::fuzzing::fix_up::number;
 use crate::fuzzing::random::Random;
-use crate::fuzzing::seeds::seeds;
+use crate::fuzzing::seeds::any_seed;
 
 pub(super) struct Parts<'a> {
     options: HeadOptions,
@@ -95,8 +95,7 @@ impl<'a> Parts<'a> {
                 self.replace(at, end, &copy);
             }
             4 => {
-                let nth = random.below(64);
-                let other = seeds().map(|(_, frame)| frame).filter_map(Parts::split).nth(nth);
+                let other = Parts::split(any_seed(random));
                 self.replace(at, end, other.as_ref().map_or(&[0xc0], |other| &other.metadata));
             }
             5 => self.grow(at, random),

@@ -8,6 +8,7 @@
 use std::sync::LazyLock;
 
 use crate::frame::{Descriptor, HeadOptions, Kind, Location, write_frame};
+use crate::fuzzing::random::Random;
 
 /// Frames of every shape with their names, the worked example of the format, and hostile inputs
 /// with their good parents.
@@ -24,6 +25,10 @@ use crate::frame::{Descriptor, HeadOptions, Kind, Location, write_frame};
 /// ```
 pub fn seeds() -> impl Iterator<Item = (&'static str, &'static [u8])> {
     SEEDS.iter().map(|(name, bytes)| (*name, &bytes[..]))
+}
+
+pub(super) fn any_seed(random: &mut Random) -> &'static [u8] {
+    &SEEDS[random.below(SEEDS.len())].1
 }
 
 type Seed = (&'static str, Vec<u8>);

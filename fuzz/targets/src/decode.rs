@@ -25,6 +25,10 @@ pub fn decode_of<S: Subject>(data: &[u8]) {
     let read = Input { data, limits: &limits, sound };
     read.owned::<S, IgnoredAny>();
     read.owned::<S, Value>();
+    read.lent::<S, Borrowed<'_>>();
+    if !sound {
+        return; // What has come this far was refused before any type was asked.
+    }
     read.owned::<S, Chain>();
     read.owned::<S, Flat>();
     read.owned::<S, Untagged>();
@@ -36,7 +40,6 @@ pub fn decode_of<S: Subject>(data: &[u8]) {
     read.owned::<S, Pods>();
     read.owned::<S, HashMap<String, Option<Vec<Buffer<u8>>>>>();
     read.owned::<S, Vec<()>>();
-    read.lent::<S, Borrowed<'_>>();
     read.lent::<S, Vec<(&str, &[u8])>>();
     read.lent::<S, &[u8]>();
 }

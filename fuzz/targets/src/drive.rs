@@ -3,6 +3,7 @@
 //! Promises: the same inputs for the same seed, on every machine.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use pannier::fuzzing::{mutate, seeds};
 use pannier::{Buffer, Encoder};
@@ -24,8 +25,8 @@ pub fn seeds_of(target: &str) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// The metadata that a frame announces, if it has so much.
-fn metadata_of(frame: &[u8]) -> Option<Vec<u8>> {
+/// The metadata that a frame announces, if it has so much: the input of `differential`.
+pub fn metadata_of(frame: &[u8]) -> Option<Vec<u8>> {
     let len = u32::from_le_bytes(frame.get(8..12)?.try_into().ok()?);
     Some(frame.get(32..)?.get(..usize::try_from(len).ok()?)?.to_vec())
 }
@@ -76,18 +77,18 @@ fn typed_frame(name: &str, value: &impl Serialize) -> (String, Vec<u8>) {
     (format!("typed-{name}"), encoder.to_vec(value).expect("it is small"))
 }
 
-/// Runs `target` on `count` inputs that are made of the seeds of `name`, each by one to four
-/// mutations.
+/// Runs `target` on an input for each of the `numbers`, which is made of a seed of the target
+/// `name` by one to four mutations.
 ///
 /// # Panics
 ///
-/// If the target does; the seed of the input is printed first.
-pub fn mutated(name: &str, count: u32, target: impl Fn(&[u8])) {
+/// If the target does; the input and its number are printed first.
+pub fn mutated(name: &str, numbers: Range<u32>, target: impl Fn(&[u8])) {
     let seeds = seeds_of(name);
     let whole_frames = !["differential", "roundtrip"].contains(&name);
     let mut data = vec![0; LONGEST];
-    for seed in 0..count {
-        let mut random = Random::new(seed);
+    for number in numbers {
+        let mut random = Random::new(number);
         let start = &seeds[random.below(seeds.len())].1;
         let start = &start[..start.len().min(LONGEST)];
         data[..start.len()].copy_from_slice(start);
@@ -99,7 +100,7 @@ pub fn mutated(name: &str, count: u32, target: impl Fn(&[u8])) {
                 mutate_alone(&mut data, len, &mut random)
             };
         }
-        let report = OnPanic { name, seed, input: &data[..len] };
+        let report = OnPanic { name, number, input: &data[..len] };
         target(&data[..len]);
         std::mem::forget(report);
     }
@@ -128,14 +129,14 @@ fn mutate_alone(data: &mut [u8], len: usize, random: &mut Random) -> usize {
 /// Says on the way out which input it was.
 struct OnPanic<'a> {
     name: &'a str,
-    seed: u32,
+    number: u32,
     input: &'a [u8],
 }
 
 impl Drop for OnPanic<'_> {
     fn drop(&mut self) {
         let hex: String = self.input.iter().map(|byte| format!("{byte:02x}")).collect();
-        eprintln!("{}: broken by the input of seed {}: {hex}", self.name, self.seed);
+        eprintln!("{}: broken by input {}: {hex}", self.name, self.number);
     }
 }
 

@@ -21,7 +21,7 @@ pub use self::chunks::{chunks, chunks_of};
 pub use self::corrupt::{corrupt, corrupt_of};
 pub use self::decode::{decode, decode_of};
 pub use self::differential::{differential, differential_of};
-pub use self::drive::{Random, mutated, seeds_of};
+pub use self::drive::{Random, metadata_of, mutated, seeds_of};
 pub use self::parse::parse;
 pub use self::roundtrip::{roundtrip, roundtrip_of};
 pub use self::subject::{Options, Outcome, Pannier, Subject};

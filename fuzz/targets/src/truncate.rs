@@ -24,7 +24,9 @@ pub fn truncate_of<S: Subject>(data: &[u8]) {
         return;
     }
     let (mut last, mut steps) = (0, 0);
-    for cut in 0..frame.len() {
+    // Every one of a short frame, and of a long one as far as its head mostly goes.
+    let near = frame.len().min(512);
+    for cut in (0..near).chain((near..frame.len()).step_by(13)).chain([frame.len() - 1]) {
         let error = S::parse_head(&frame[..cut], &limits).expect_err("a part is not a frame");
         let FrameError::Truncated { need, have } = error else { panic!("{error:?} at {cut}") };
         assert_eq!(have, cut as u64, "what is there");
