@@ -111,7 +111,7 @@ impl Incoming {
     fn align(&mut self) {
         let (old, len) = (self.start, self.len);
         self.start = self.memory.as_ptr().addr().wrapping_neg() & (ALIGN - 1);
-        if self.start != old || self.memory.len() < old {
+        if self.start != old {
             // `reserve` has asked for this much more than the bytes take.
             self.memory.resize((old + len).max(self.start + len), 0);
             self.memory.copy_within(old..old + len, self.start);
