@@ -34,11 +34,12 @@ pub use error::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault}
 pub(crate) use incoming::Incoming;
 pub use kind::Kind;
 pub use limits::Limits;
-pub(crate) use metadata::{check_metadata, count_references, skip_token, skip_value};
+pub use metadata::check_metadata;
+pub(crate) use metadata::{count_references, skip_token, skip_value};
 pub use parse::Frame;
 pub use reader::FrameReader;
 #[cfg(test)]
 pub(crate) use segments::NoSegments;
 pub(crate) use segments::Segments;
-pub use wire::checksum;
+pub use wire::{checksum, checksum_append};
 pub use write::{HeadOptions, Layout, write_frame, write_head};

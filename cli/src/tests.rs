@@ -1,0 +1,1 @@
+//! Hostile bytes, fed to all that draws and checks.
