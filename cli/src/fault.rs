@@ -40,7 +40,7 @@ impl Fault {
             line,
             text: error.to_string(),
             category: category(error),
-            hint: hint(error),
+            hint: hint(error, head),
             at_in_frame,
             at: head.at.saturating_add(at_in_frame),
         }
@@ -106,8 +106,11 @@ fn category(error: FrameError) -> &'static str {
     }
 }
 
-fn hint(error: FrameError) -> String {
+fn hint(error: FrameError, head: &Head) -> String {
     match error {
+        FrameError::Truncated { .. } if !head.begins_like_a_frame() => {
+            "too short for a frame, and it does not begin like one"
+        }
         FrameError::Truncated { need, have } => {
             let missing = counted(need.saturating_sub(have), "byte");
             return format!("at least {missing} are missing: copy or write it again to the end");
@@ -168,5 +171,29 @@ fn numbers(error: FrameError) -> Vec<(&'static str, u64)> {
             vec![("stated", stated.into()), ("computed", computed.into())]
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The resource ones come of no file: a reader without segments permits none.
+    #[test]
+    fn every_error_has_a_category() {
+        let (index, at) = (0, 0);
+        for (error, expected) in [
+            (FrameError::Truncated { need: 64, have: 40 }, "incomplete"),
+            (FrameError::UnknownFlags(2), "not ours or newer"),
+            (FrameError::Padding { at }, "malformed"),
+            (FrameError::Meta { at, why: MetaFault::Eof }, "malformed"),
+            (FrameError::Meta { at, why: MetaFault::RepeatBudget }, "policy"),
+            (FrameError::Segment { index, why: SegmentFault::NotPermitted }, "policy"),
+            (FrameError::BufferChecksum { index }, "damaged"),
+            (FrameError::Segment { index, why: SegmentFault::Stale }, "resource"),
+            (FrameError::External { index }, "resource"),
+        ] {
+            assert_eq!(category(error), expected, "{error}");
+        }
     }
 }

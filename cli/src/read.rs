@@ -97,6 +97,12 @@ impl Head {
         self.header.as_ref().filter(|header| header.is_known() && self.is_beyond_header())
     }
 
+    /// As far as there are bytes.
+    pub(crate) fn begins_like_a_frame(&self) -> bool {
+        self.bytes.iter().zip(MAGIC).all(|(&byte, magic)| byte == magic)
+    }
+
+    /// Whether the head is there to its end.
     pub(crate) fn is_whole(&self) -> bool {
         self.layout().is_some_and(|header| wide(self.bytes.len()) == header.head_len())
     }

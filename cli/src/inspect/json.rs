@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Failure;
 use crate::fault::Fault;
-use crate::fields::{Entry, Field, HEADER_LEN, digits, header_fields};
+use crate::fields::{Entry, HEADER_LEN, digits, header_fields};
 use crate::input::Input;
 use crate::inspect::Drawing;
 use crate::inspect::parts::Part;
@@ -22,16 +22,6 @@ pub(crate) struct Json<'o> {
     full: bool,
     first: bool,
     parts: Vec<PartOut>,
-}
-
-#[derive(Serialize)]
-struct FrameOut<'a> {
-    frame: u64,
-    at: u64,
-    header: Vec<Field>,
-    descriptors: Vec<Entry>,
-    descriptors_left_out: u64,
-    metadata: Option<Metadata<'a>>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +82,14 @@ impl<'o> Json<'o> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
+    /// One more member of the object that is open.
+    fn member(&mut self, key: &str, value: &impl Serialize) -> Result<(), Failure> {
+        self.raw(",")?;
+        self.write(&key)?;
+        self.raw(":")?;
+        self.write(value)
+    }
+
     fn write(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         serde_json::to_writer(&mut *self.out, value).map_err(|error| Failure::Output(error.into()))
     }
@@ -105,8 +103,7 @@ impl Drawing for Json<'_> {
     fn begin(&mut self, input: &Input) -> Result<(), Failure> {
         self.raw("{\"file\":")?;
         self.write(&input.name())?;
-        self.raw(",\"bytes\":")?;
-        self.write(&input.len())?;
+        self.member("bytes", &input.len())?;
         self.raw(",\"frames\":[")
     }
 
@@ -121,17 +118,14 @@ impl Drawing for Json<'_> {
             values: (head, values),
             values_left_out: wide(Values::of(head).skip(values).count()),
         });
-        let frame = FrameOut {
-            frame: head.number,
-            at: head.at,
-            header: header_fields(&head.bytes),
-            descriptors: head.entries().take(most).collect(),
-            descriptors_left_out: wide(head.entries().skip(most).count()),
-            metadata,
-        };
-        let text = serde_json::to_string(&frame).map_err(std::io::Error::from)?;
-        // The object is open until the rest of the frame has been seen.
-        self.raw(text.strip_suffix('}').unwrap_or(&text))?;
+        let descriptors: Vec<Entry> = head.entries().take(most).collect();
+        self.raw("{\"frame\":")?;
+        self.write(&head.number)?;
+        self.member("at", &head.at)?;
+        self.member("header", &header_fields(&head.bytes))?;
+        self.member("descriptors", &descriptors)?;
+        self.member("descriptors_left_out", &wide(head.entries().skip(most).count()))?;
+        self.member("metadata", &metadata)?;
         self.parts_of_head(head);
         Ok(())
     }
@@ -154,20 +148,16 @@ impl Drawing for Json<'_> {
 
     fn end_frame(&mut self, _left: u64, fault: Option<&Fault>) -> Result<(), Failure> {
         let parts = std::mem::take(&mut self.parts);
-        self.raw(",\"parts\":")?;
-        self.write(&parts)?;
-        self.raw(",\"sound\":")?;
-        self.write(&fault.is_none())?;
-        self.raw(",\"error\":")?;
-        self.write(&fault)?;
+        self.member("parts", &parts)?;
+        self.member("sound", &fault.is_none())?;
+        self.member("error", &fault)?;
         self.raw("}")
     }
 
     fn end(&mut self, frames: u64, lost: Option<u64>) -> Result<(), Failure> {
-        self.raw("\n],\"count\":")?;
-        self.write(&frames)?;
-        self.raw(",\"lost_at\":")?;
-        self.write(&lost)?;
+        self.raw("\n]")?;
+        self.member("count", &frames)?;
+        self.member("lost_at", &lost)?;
         self.raw("}\n")
     }
 }
