@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,6 +117,25 @@ fn a_write_that_fails_leaves_the_old_file_and_nothing_else() {
     fs::write(folder.file("folder/inside"), "").unwrap();
     assert!(matches!(write_file(folder.file("folder"), "x"), Err(CodecError::Io(_))));
     assert!(matches!(write_file(folder.file("no/such/folder"), "x"), Err(CodecError::Io(_))));
+    assert_eq!(folder.names().len(), 2);
+}
+
+#[test]
+fn a_replaced_file_keeps_its_permissions_and_a_pipe_is_not_replaced() {
+    let folder = Folder::new();
+    let path = folder.file("private");
+    write_file(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write_file(&path, "new").unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let pipe = folder.file("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let refused = write_file(&pipe, "x").unwrap_err();
+    assert!(
+        matches!(refused, CodecError::Io(error) if error.kind() == io::ErrorKind::InvalidInput)
+    );
+    assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
     assert_eq!(folder.names().len(), 2);
 }
 

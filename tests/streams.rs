@@ -199,7 +199,7 @@ fn fed(stream: &[u8], pieces: &[usize], limits: Limits) -> (Vec<Vec<u8>>, Result
     while !rest.is_empty() {
         let space = reader.space();
         assert!(!space.is_empty());
-        let count = space.len().min(rest.len()).min(pieces.next().unwrap().max(1));
+        let count = space.len().min(rest.len()).min(pieces.next().map_or(1, |piece| piece.max(1)));
         space[..count].copy_from_slice(&rest[..count]);
         reader.advance(count);
         rest = &rest[count..];
@@ -225,7 +225,8 @@ fn stream_of(lens: &[usize]) -> Vec<u8> {
     let mut stream = Vec::new();
     for &len in lens {
         let column: Buffer<u8> = (0..=255).cycle().take(len).collect();
-        Encoder::new().checksum(len % 2 == 0).to_writer(&mut stream, &(len, column)).unwrap();
+        let written = Encoder::new().checksum(len % 2 == 0).to_writer(&mut stream, &(len, column));
+        written.expect("memory takes everything");
     }
     stream
 }
@@ -312,6 +313,50 @@ fn feed(reader: &mut FrameReader, mut rest: &[u8]) {
         reader.advance(count);
         rest = &rest[count..];
     }
+}
+
+#[test]
+fn a_large_frame_that_came_with_the_next_one_is_not_glued_to_it() {
+    // Read until there is nothing more, and only then take: the window has grown over both.
+    let stream = stream_of(&[20_000, 10]);
+    let mut reader = FrameReader::new(Limits::default());
+    feed(&mut reader, &stream);
+    let frames = taken(&mut reader);
+    assert_eq!((frames.len(), frames.concat()), (2, stream));
+
+    // A burst of small ones before, all taken; then a large one and the beginning of the next.
+    feed(&mut reader, &stream_of(&[10; 110]));
+    assert_eq!(taken(&mut reader).len(), 110);
+    let stream = stream_of(&[17_000, 10]);
+    feed(&mut reader, &stream[..stream.len() - 30]);
+    let mut frames = taken(&mut reader);
+    assert_eq!(frames.len(), 1);
+    feed(&mut reader, &stream[stream.len() - 30..]);
+    frames.extend(taken(&mut reader));
+    assert_eq!((frames.len(), frames.concat()), (2, stream));
+    assert_eq!(reader.finish(), Ok(()));
+}
+
+fn taken(reader: &mut FrameReader) -> Vec<Vec<u8>> {
+    let next = || reader.next_frame().expect("the stream is sound");
+    std::iter::from_fn(next)
+        .map(|frame| {
+            assert_eq!(frame.as_ptr().addr() % 64, 0);
+            frame.to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn the_input_may_not_end_while_frames_wait() {
+    let stream = stream_of(&[10, 10]);
+    let mut reader = FrameReader::new(Limits::default());
+    feed(&mut reader, &stream);
+    assert_eq!(reader.finish(), Ok(()), "whole frames that nobody took are whole");
+    feed(&mut reader, &stream[..40]);
+    assert!(matches!(reader.finish(), Err(FrameError::Truncated { have: 40, .. })));
+    assert_eq!(taken(&mut reader).len(), 2);
+    assert!(matches!(reader.finish(), Err(FrameError::Truncated { have: 40, .. })));
 }
 
 #[test]

@@ -32,9 +32,10 @@ impl Incoming {
     /// A frame whose first bytes are there already.
     pub(super) fn beginning_with(bytes: &[u8], progress: Progress) -> Incoming {
         let mut incoming = Incoming { progress, ..Incoming::default() };
-        // Where this fails, `space` fails too, in the way of every allocation.
-        let _later = incoming.reserve(wide(bytes.len()));
-        incoming.append(bytes);
+        incoming.memory.reserve_exact(bytes.len().saturating_add(ALIGN));
+        incoming.align();
+        incoming.memory.extend_from_slice(bytes);
+        incoming.len = bytes.len();
         incoming
     }
 
@@ -98,12 +99,6 @@ impl Incoming {
     pub(crate) fn into_bytes(mut self) -> Bytes {
         self.memory.truncate(self.start + self.len);
         Bytes::from(self.memory).slice(self.start..)
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        self.memory.truncate(self.start + self.len);
-        self.memory.extend_from_slice(bytes);
-        self.len += bytes.len();
     }
 
     /// Brings the frame to a multiple of [`ALIGN`] again where the allocator has moved it. Large
