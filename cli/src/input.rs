@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 use crate::Failure;
 use crate::show::{plain, wide};
@@ -28,8 +29,10 @@ enum Source {
 
 impl Input {
     /// Opens a file, or standard input for `-`.
-    pub(crate) fn open(path: &str) -> Result<Input, Failure> {
-        let name = if path == "-" { "standard input".to_owned() } else { plain(path) };
+    pub(crate) fn open(path: &Path) -> Result<Input, Failure> {
+        let is_stdin = path == Path::new(STANDARD_INPUT);
+        let name =
+            if is_stdin { "standard input".to_owned() } else { plain(&path.to_string_lossy()) };
         match Source::open(path) {
             Ok(source) => Ok(Input { name, source, ahead: Vec::new(), at: 0 }),
             Err(error) => Err(Failure::Input(name, error)),
@@ -116,8 +119,8 @@ impl Input {
 }
 
 impl Source {
-    fn open(path: &str) -> io::Result<Source> {
-        if path == "-" {
+    fn open(path: &Path) -> io::Result<Source> {
+        if path == Path::new(STANDARD_INPUT) {
             return Ok(Source::Stream(Box::new(BufReader::new(io::stdin()))));
         }
         let file = File::open(path)?;
@@ -135,3 +138,6 @@ impl Source {
         }
     }
 }
+
+/// Instead of a path.
+const STANDARD_INPUT: &str = "-";

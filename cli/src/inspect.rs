@@ -9,6 +9,7 @@ mod parts;
 mod text;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use pannier::{FrameError, Limits};
 
@@ -30,7 +31,7 @@ use text::Text;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to draw; `-` is standard input
-    file: String,
+    file: PathBuf,
     /// Print one JSON document, a frame a line; cli/README.md lists its keys
     #[arg(long)]
     json: bool,

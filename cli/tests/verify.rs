@@ -136,6 +136,19 @@ fn standard_input_is_a_file_like_any_other() {
     assert_eq!(said.out, "standard input: sound, 2 frames, 384 bytes\n");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_name_may_be_of_any_bytes_and_does_the_terminal_no_harm() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = Folder::new();
+    let name = std::ffi::OsStr::from_bytes(b"\x1b[31m\xff");
+    std::fs::write(folder.path.join(name), worked_example()).expect("the folder is there");
+    let said = folder.pannier(&["verify"]).arg(name).output().expect("the program starts");
+    let said = Ran::of(said);
+    assert_eq!(said.out, "\\u{1b}[31m\u{fffd}: sound, 1 frame, 192 bytes\n");
+}
+
 #[test]
 fn a_file_that_cannot_be_opened_does_not_keep_the_others_from_being_checked() {
     let folder = Folder::new();
