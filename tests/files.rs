@@ -23,7 +23,7 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("pannier-files-{}-{count}", process::id()));
-        fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).expect("a file of this test's own");
         Folder(path)
     }
 
@@ -32,14 +32,22 @@ impl Folder {
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let entries = fs::read_dir(&self.0).expect("a file of this test's own");
+        entries
+            .map(|entry| {
+                entry
+                    .expect("a file of this test's own")
+                    .file_name()
+                    .into_string()
+                    .expect("a file of this test's own")
+            })
+            .collect()
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        fs::remove_dir_all(&self.0).expect("a file of this test's own");
     }
 }
 
@@ -50,7 +58,7 @@ fn map<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, CodecError> {
 }
 
 fn frame_error<T: std::fmt::Debug>(result: Result<T, CodecError>) -> FrameError {
-    match result.unwrap_err() {
+    match result.expect_err("what this test does is refused") {
         CodecError::Frame(error) => error,
         other => panic!("{other}"),
     }
@@ -234,12 +242,20 @@ fn buffers_of_a_mapped_file_lie_in_the_file() {
 }
 
 fn lies_in(path: &Path, at: usize, len: usize) -> bool {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter(|line| line.ends_with(path.to_str().unwrap())).any(|line| {
-        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
-        let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).unwrap());
-        start <= at && at + len <= end
-    })
+    let maps = fs::read_to_string("/proc/self/maps").expect("a file of this test's own");
+    maps.lines()
+        .filter(|line| line.ends_with(path.to_str().expect("a file of this test's own")))
+        .any(|line| {
+            let (start, end) = line
+                .split(' ')
+                .next()
+                .expect("a file of this test's own")
+                .split_once('-')
+                .expect("a file of this test's own");
+            let [start, end] = [start, end]
+                .map(|hex| usize::from_str_radix(hex, 16).expect("a file of this test's own"));
+            start <= at && at + len <= end
+        })
 }
 
 /// Leaves a hole where a large slice would be written: the slices of this test are zeros.
@@ -250,7 +266,9 @@ impl Write for Sparse {
         if bytes.len() < 1 << 20 {
             return self.0.write(bytes);
         }
-        self.0.seek(SeekFrom::Current(i64::try_from(bytes.len()).unwrap()))?;
+        self.0.seek(SeekFrom::Current(
+            i64::try_from(bytes.len()).expect("a file of this test's own"),
+        ))?;
         Ok(bytes.len())
     }
 
@@ -265,10 +283,12 @@ impl Write for Sparse {
 
 /// Page faults of this thread so far.
 fn faults() -> u64 {
-    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let stat = fs::read_to_string("/proc/thread-self/stat").expect("a file of this test's own");
+    let fields: Vec<&str> =
+        stat.rsplit(") ").next().expect("a file of this test's own").split(' ').collect();
     // proc_pid_stat(5): fields 10 and 12, counted from the process id; 3 is the first behind ")".
-    fields[7].parse::<u64>().unwrap() + fields[9].parse::<u64>().unwrap()
+    fields[7].parse::<u64>().expect("a file of this test's own")
+        + fields[9].parse::<u64>().expect("a file of this test's own")
 }
 
 #[test]
