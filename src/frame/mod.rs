@@ -9,7 +9,7 @@
 //! It promises that no input makes it panic, recurse or allocate beyond its [`Limits`], that the
 //! first fault in the format's fixed order of checks is the one reported, and that a checked frame
 //! written again is the same bytes. It knows no types, no input or output, no clock, and of shared
-//! segments only what the caller's [`Segments`] answers.
+//! segments only what its caller answers.
 
 #![forbid(unsafe_code)]
 
