@@ -125,7 +125,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// As the free [`write_file`](crate::write_file).
+    /// As the free [`write_file`].
     ///
     /// # Examples
     ///
@@ -163,7 +163,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// As the free [`read_file`](crate::read_file).
+    /// As the free [`read_file`].
     ///
     /// # Examples
     ///
@@ -194,11 +194,11 @@ impl Decoder {
     /// # Safety
     ///
     /// * Nobody truncates or rewrites the file during the call, nor as long as a buffer of the
-    ///   value lives; see the free [`map_file`](crate::map_file).
+    ///   value lives; see the free [`map_file`].
     ///
     /// # Errors
     ///
-    /// As the free [`read_file`](crate::read_file).
+    /// As the free [`read_file`].
     ///
     /// # Examples
     ///
