@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pannier::{
     Buffer, BufferMut, BufferSink, BufferSource, CodecError, Data, Decoder, DescriptorFault,
-    Encoder, Error, ExitStatus, FrameError, Function, JoinHandle, LimitKind, Limits, Map,
-    MetaFault, Panicked, Phase, Placement, Pod, Pool, PoolBuilder, RemoteError, SegmentFault,
+    Encoder, Error, ExitStatus, FrameError, FrameReader, Function, JoinHandle, LimitKind, Limits,
+    Map, MetaFault, Panicked, Phase, Placement, Pod, Pool, PoolBuilder, RemoteError, SegmentFault,
     Shutdown, StartFailed, StartFailure, StartMethod, Stats, TaskError, TaskInfo, ValueError,
     Worker, WorkerDied,
 };
@@ -100,6 +100,17 @@ fn frames_are_written_and_read_by_all_doors() -> Result<(), CodecError> {
     let decoder = Decoder::new().limits(limits.repeat_bytes(0).segments(false));
     let _: Value = decoder.from_slice(&frame)?;
     let _: Value = decoder.from_bytes(frame.into())?;
+    let mut stream = Vec::new();
+    pannier::to_writer(&mut stream, &value)?;
+    encoder.to_writer(&mut stream, &value)?;
+    let mut rest = &stream[..];
+    let _: Option<Value> = pannier::from_reader(&mut rest)?;
+    let _: Option<Value> = decoder.verify(true).from_reader(&mut rest)?;
+    let mut reader = FrameReader::new(Limits::default());
+    reader.space()[..64].copy_from_slice(&stream[..64]);
+    reader.advance(64);
+    let next: Result<Option<Bytes>, FrameError> = reader.next_frame();
+    assert_eq!(next, Ok(None));
     let mut buffers: Vec<Buffer<u8>> = Vec::new();
     let metadata = Encoder::new().to_parts(&value, &mut buffers)?;
     let again: Value = Decoder::new().from_parts(&metadata, &mut buffers)?;
@@ -110,6 +121,22 @@ fn frames_are_written_and_read_by_all_doors() -> Result<(), CodecError> {
     source.fetch(0)?;
     let _: std::io::Error = CodecError::Frame(FrameError::BadMagic).into();
     let _: Error = FrameError::BadMagic.into();
+    Ok(())
+}
+
+#[test]
+#[expect(unsafe_code, reason = "maps a file, which is unsafe for its caller")]
+fn files_are_written_read_and_mapped() -> Result<(), CodecError> {
+    let path = std::env::temp_dir().join(format!("pannier-api-{}", std::process::id()));
+    pannier::write_file(&path, "free")?;
+    let _: String = pannier::read_file(&path)?;
+    // SAFETY: the file is this test's own, and is not written to while it is mapped.
+    let _: String = unsafe { pannier::map_file(&path) }?;
+    Encoder::new().write_file(&path, "with options")?;
+    let _: String = Decoder::new().read_file(&path)?;
+    // SAFETY: as above.
+    let _: String = unsafe { Decoder::new().map_file(&path) }?;
+    std::fs::remove_file(&path)?;
     Ok(())
 }
 

@@ -78,6 +78,22 @@ fn a_value_that_is_copied_is_noticed_by_address_and_by_counter() {
 }
 
 #[test]
+fn frames_of_shared_buffers_are_written_self_contained() {
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let mut column = pool.alloc::<u64>(10_000).unwrap();
+    column.iter_mut().zip(0..).for_each(|(item, n)| *item = n);
+    let column = column.freeze();
+    assert!(column.is_shared());
+    let mut stream = Vec::new();
+    pannier::to_writer(&mut stream, &column).unwrap();
+    let made: Buffer<u64> = pool.submit(|n: u64| (0..n).collect(), 10_000).join().unwrap();
+    drop(pool);
+    assert_eq!(pannier::to_vec(&made).unwrap(), stream);
+    let read: Buffer<u64> = pannier::from_slice(&stream).unwrap();
+    assert_eq!(read, column);
+}
+
+#[test]
 fn a_heap_buffer_is_copied_once_however_often_it_is_sent() {
     let pool = Marked::new(2);
     let heap: Buffer<f64> = vec![0.25; LEN].into();

@@ -35,14 +35,14 @@ impl<'s, S: Store> StoreSink<'s, S> {
         self.copies
     }
 
-    fn place_owned(&mut self, buffer: Buffer<u8>) -> Result<(Buffer<u8>, Located), CodecError> {
-        if let Some(located) = self.store.locate(&buffer) {
-            return Ok((buffer, located));
+    fn place_owned(&mut self, buffer: &Buffer<u8>) -> Result<(Buffer<u8>, Located), CodecError> {
+        if let Some(located) = self.store.locate(buffer) {
+            return Ok((buffer.clone(), located));
         }
-        if let Some(found) = self.remembered(&buffer) {
+        if let Some(found) = self.remembered(buffer) {
             return Ok(found);
         }
-        let (copy, located) = self.copy(&buffer)?;
+        let (copy, located) = self.copy(buffer)?;
         if let Some(owner) = buffer.owner() {
             let start = buffer.as_ptr().addr();
             let remembered = Remembered { store: self.store.id(), start, copy: copy.clone() };
@@ -95,7 +95,7 @@ impl<S: Store> Sink for StoreSink<'_, S> {
         let Located { segment, offset, generation } = located;
         let align = alignment(offset);
         let descriptor = Descriptor::segment(segment, offset, len, generation, kind, align);
-        Ok(Some(Placed { descriptor, buffer }))
+        Ok(Some(Placed::new(descriptor, buffer)))
     }
 }
 

@@ -5,7 +5,8 @@
 //! Does not know: where a body's memory is.
 #![forbid(unsafe_code)]
 
-use std::sync::{Arc, OnceLock};
+use std::cell::OnceCell;
+use std::rc::Rc;
 
 use crate::buffer::Buffer;
 use crate::codec::scope::Found;
@@ -23,34 +24,39 @@ pub(crate) enum Body<'de> {
 /// The bodies of a frame, in the order of their indices; built once for each frame.
 pub(crate) struct Bodies<'de> {
     /// `None` for no bodies at all, as small messages have it.
-    table: Option<Arc<Table>>,
+    table: Option<Rc<Table>>,
     /// By index, up to the last that is lent; `None` stands for owned bodies.
     lent: Vec<Option<&'de [u8]>>,
 }
 
 impl<'de> Bodies<'de> {
     pub(crate) fn new(bodies: impl IntoIterator<Item = Body<'de>>) -> Self {
-        let (mut regions, mut lent) = (Vec::new(), Vec::new());
-        for body in bodies {
-            regions.push(match body {
-                Body::Borrowed { bytes, kind } => {
-                    lent.resize(regions.len(), None);
-                    lent.push(Some(bytes));
-                    let (start, len) = (bytes.as_ptr().addr(), bytes.len());
-                    Region { start, len, kind, owned: None }
-                }
-                Body::Owned { buffer, kind } => {
-                    let (start, len) = (buffer.as_ptr().addr(), buffer.len());
-                    Region { start, len, kind, owned: Some(buffer) }
-                }
-            });
-        }
-        let table = Table { regions, by_address: OnceLock::new() };
-        Bodies { table: (!table.regions.is_empty()).then(|| Arc::new(table)), lent }
+        bodies.into_iter().collect()
     }
 
     fn lent(&self, index: u32) -> Option<&'de [u8]> {
         self.lent.get(usize::try_from(index).ok()?).copied().flatten()
+    }
+}
+
+impl<'de> FromIterator<Body<'de>> for Bodies<'de> {
+    fn from_iter<I: IntoIterator<Item = Body<'de>>>(bodies: I) -> Self {
+        let mut lent = Vec::new();
+        let mut regions = bodies.into_iter().enumerate().map(|(at, body)| match body {
+            Body::Borrowed { bytes, kind } => {
+                lent.resize(at, None);
+                lent.push(Some(bytes));
+                Region { start: bytes.as_ptr().addr(), len: bytes.len(), kind, owned: None }
+            }
+            Body::Owned { buffer, kind } => {
+                let (start, len) = (buffer.as_ptr().addr(), buffer.len());
+                Region { start, len, kind, owned: Some(buffer) }
+            }
+        });
+        let table = regions.next().map(|first| {
+            Rc::new(Table { first, others: regions.collect(), by_address: OnceCell::new() })
+        });
+        Bodies { table, lent }
     }
 }
 
@@ -63,7 +69,7 @@ pub(super) enum Held<'de> {
 }
 
 impl<'de> Held<'de> {
-    pub(super) fn table(&self) -> Option<Arc<Table>> {
+    pub(super) fn table(&self) -> Option<Rc<Table>> {
         match self {
             Held::For(bodies) => bodies.table.clone(),
             Held::Here(bodies) => bodies.table.clone(),
@@ -84,9 +90,11 @@ impl<'de> Held<'de> {
 
 /// Where the bodies lie. It borrows nothing, so that a scope can hold it beside serde.
 pub(super) struct Table {
-    regions: Vec<Region>,
+    /// Mostly there are no others.
+    first: Region,
+    others: Vec<Region>,
     /// Sorted when first needed: mostly the body that was referenced last is the one.
-    by_address: OnceLock<Vec<Spot>>,
+    by_address: OnceCell<Vec<Spot>>,
 }
 
 struct Region {
@@ -117,7 +125,7 @@ impl Table {
         if let Some(region) = self.region(likely).filter(|r| r.contains(start, bytes.len())) {
             return Some(region.found(likely, region.kind, start, bytes.len()));
         }
-        let spots = self.by_address.get_or_init(|| sort(&self.regions));
+        let spots = self.by_address.get_or_init(|| sort(self.regions()));
         let key = (start, bytes.len());
         let exact = spots.binary_search_by_key(&key, |spot| (spot.start, spot.len)).ok();
         let (index, kind) = match exact.and_then(|at| spots.get(at)) {
@@ -135,7 +143,15 @@ impl Table {
     }
 
     fn region(&self, index: u32) -> Option<&Region> {
-        self.regions.get(usize::try_from(index).ok()?)
+        match usize::try_from(index).ok()?.checked_sub(1) {
+            None => Some(&self.first),
+            Some(at) => self.others.get(at),
+        }
+    }
+
+    /// In the order of their indices.
+    fn regions(&self) -> impl Iterator<Item = &Region> {
+        std::iter::once(&self.first).chain(&self.others)
     }
 }
 
@@ -152,7 +168,7 @@ impl Region {
     }
 }
 
-fn sort(regions: &[Region]) -> Vec<Spot> {
+fn sort<'r>(regions: impl Iterator<Item = &'r Region>) -> Vec<Spot> {
     let spot = |(index, region): (u32, &Region)| {
         let Region { start, len, kind, .. } = *region;
         Spot { start, len, index, kind, longest: index, longest_end: start.saturating_add(len) }

@@ -232,10 +232,10 @@ impl Decoder {
     ) -> Result<T, CodecError> {
         let limits = self.limits.unwrap_or_default();
         let count = count_references(metadata, &limits)?;
-        let fetched = (0..count).map(|index| source.fetch(index));
-        let fetched: Vec<Buffer<u8>> = fetched.collect::<Result<_, _>>()?;
-        let bodies = fetched.into_iter().map(|buffer| Body::Owned { buffer, kind: Kind::OPAQUE });
-        Reader::new(metadata, &Bodies::new(bodies), &limits).last()
+        let body = |buffer| Body::Owned { buffer, kind: Kind::OPAQUE };
+        let bodies = (0..count).map(|index| source.fetch(index).map(body));
+        let bodies = bodies.collect::<Result<Bodies<'_>, _>>()?;
+        Reader::new(metadata, &bodies, &limits).last()
     }
 
     #[cfg(feature = "shm")]
@@ -261,5 +261,5 @@ fn bodies<'de>(
         .descriptors()
         .zip(0..)
         .map(|(descriptor, index)| body(&descriptor).ok_or(FrameError::External { index }));
-    Ok(Bodies::new(bodies.collect::<Result<Vec<_>, _>>()?))
+    bodies.collect()
 }

@@ -293,7 +293,7 @@ impl Sink for Inline {
     fn place(&mut self, payload: Payload<'_>) -> Result<Option<Placed>, CodecError> {
         Ok(Some(match payload {
             Payload::Owned { buffer, kind, align } => {
-                placed(buffer, kind, align.max(self.least_align))
+                placed(buffer.clone(), kind, align.max(self.least_align))
             }
             Payload::Lent(bytes) => {
                 placed(Buffer::copy_from_slice(bytes), Kind::OPAQUE, self.least_align)
@@ -307,18 +307,16 @@ struct Parts<'a, S: ?Sized>(&'a mut S);
 
 impl<S: BufferSink + ?Sized> Sink for Parts<'_, S> {
     fn place(&mut self, payload: Payload<'_>) -> Result<Option<Placed>, CodecError> {
-        let (placement, placed) = match payload {
-            Payload::Owned { buffer, kind, align } => {
-                (self.0.place(&buffer)?, placed(buffer, kind, align))
-            }
-            Payload::Lent(bytes) => {
-                (self.0.place_slice(bytes)?, placed(Buffer::default(), Kind::OPAQUE, 0))
-            }
+        let placement = match payload {
+            Payload::Owned { buffer, .. } => self.0.place(buffer)?,
+            Payload::Lent(bytes) => self.0.place_slice(bytes)?,
         };
-        Ok((placement == Placement::OutOfBand).then_some(placed))
+        // There will be no table of them.
+        let elsewhere = || placed(Buffer::default(), Kind::OPAQUE, 0);
+        Ok((placement == Placement::OutOfBand).then(elsewhere))
     }
 }
 
 fn placed(buffer: Buffer<u8>, kind: Kind, align: u8) -> Placed {
-    Placed { descriptor: Descriptor::inline(buffer.len() as u64, kind, align), buffer }
+    Placed::new(Descriptor::inline(buffer.len() as u64, kind, align), buffer)
 }

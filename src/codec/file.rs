@@ -1,12 +1,12 @@
 //! Frames in files: written aside and renamed, read, or mapped and used in place.
 //!
-//! Promises: a file that is written is there as a whole or not at all; a mapped file is read as
-//! far as it is used.
+//! Promises: whoever opens a file that is written sees the old one or the whole new one; a mapped
+//! file is read as far as it is used.
 //! Does not know: who else has the file open. Whoever maps one answers for that.
 #![expect(unsafe_code, reason = "mapping a file is a promise that only the caller can make")]
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,11 +24,14 @@ use crate::sys::map::FileMap;
 ///
 /// The file is written under another name beside `path` and renamed, so that a reader sees the old
 /// file or the new one, and a map of the old one stays as it was. A link at `path` is replaced, not
-/// followed.
+/// followed, and the new file has the permissions of the old one. What is neither a file nor a link
+/// (a device, a pipe) is refused. A process that is killed while it writes leaves
+/// `.pannier-PID-N.tmp`; that a new file outlives a power failure takes [`Encoder::sync`].
 ///
 /// # Errors
 ///
-/// As [`to_writer`](crate::to_writer); nothing is left behind then, and `path` is as it was.
+/// As [`to_writer`](crate::to_writer); nothing is left behind then, and `path` is as it was, unless
+/// it was only the last step of [`Encoder::sync`] that failed.
 ///
 /// # Examples
 ///
@@ -85,9 +88,10 @@ pub fn read_file<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<T, Codec
 ///
 /// # Safety
 ///
-/// * Nobody truncates or rewrites the file while a buffer of the value lives: this process gets
-///   SIGBUS at the missing pages, or sees bytes change under a shared reference. Renaming another
-///   file over it is harmless, and so is removing it.
+/// * Nobody truncates or rewrites the file during the call, nor as long as a buffer of the value,
+///   a clone or a slice of one lives: this process gets SIGBUS at the missing pages, or sees bytes
+///   change under a shared reference. Renaming another file over it is harmless, and so is removing
+///   it. (A disk or network that fails to deliver a page is SIGBUS too.)
 ///
 /// # Errors
 ///
@@ -121,7 +125,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// As the free [`write_file`](crate::write_file).
+    /// As the free [`write_file`].
     ///
     /// # Examples
     ///
@@ -139,16 +143,18 @@ impl Encoder {
         value: &T,
     ) -> Result<(), CodecError> {
         let path = path.as_ref();
+        let replaced = permissions_of(path)?;
+        let folder = self.is_synced().then(|| File::open(folder_of(path))).transpose()?;
         let draft = Draft::beside(path)?;
         self.clone().checksum_unless_set(true).to_writer(&draft.file, value)?;
+        if let Some(permissions) = replaced {
+            draft.file.set_permissions(permissions)?;
+        }
         if self.is_synced() {
             draft.file.sync_all()?;
         }
         draft.rename_to(path)?;
-        if self.is_synced() {
-            File::open(folder_of(path))?.sync_all()?;
-        }
-        Ok(())
+        Ok(folder.map_or(Ok(()), |folder| folder.sync_all())?)
     }
 }
 
@@ -157,7 +163,7 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// As the free [`read_file`](crate::read_file).
+    /// As the free [`read_file`].
     ///
     /// # Examples
     ///
@@ -174,22 +180,25 @@ impl Decoder {
         let mut file = File::open(path)?;
         let nothing = FrameError::Truncated { need: 32, have: 0 };
         let frame = read_frame(&mut file, &self.file_limits())?.ok_or(nothing)?;
-        match file.metadata()?.len().saturating_sub(frame.len() as u64) {
-            0 => self.from_bytes(frame),
-            extra => Err(FrameError::Trailing { extra }.into()),
+        let mut behind = [0];
+        if file.read(&mut behind)? == 0 {
+            return self.from_bytes(frame);
         }
+        // Of a pipe nobody knows how much comes.
+        let extra = file.metadata()?.len().saturating_sub(frame.len() as u64).max(1);
+        Err(FrameError::Trailing { extra }.into())
     }
 
     /// Maps a file of one frame: buffers in the value lie in the mapping.
     ///
     /// # Safety
     ///
-    /// * Nobody truncates or rewrites the file while a buffer of the value lives; see the free
-    ///   [`map_file`](crate::map_file).
+    /// * Nobody truncates or rewrites the file during the call, nor as long as a buffer of the
+    ///   value lives; see the free [`map_file`].
     ///
     /// # Errors
     ///
-    /// As the free [`read_file`](crate::read_file).
+    /// As the free [`read_file`].
     ///
     /// # Examples
     ///
@@ -208,8 +217,8 @@ impl Decoder {
         path: impl AsRef<Path>,
     ) -> Result<T, CodecError> {
         let file = File::open(path)?;
-        // SAFETY: the caller promises that the file keeps its length and contents, for as long as
-        // there are buffers that lie in the map.
+        // SAFETY: the caller promises that the file keeps its length and contents during this call
+        // and while there are buffers; the map lives no longer than that.
         let map = unsafe { FileMap::new(&file) }?;
         self.from_bytes(Bytes::from_owner(map))
     }
@@ -252,6 +261,20 @@ impl Drop for Draft {
             let _ignored = fs::remove_file(path);
         }
     }
+}
+
+/// Those of the file that is there; nothing but a file or a link may be replaced.
+fn permissions_of(path: &Path) -> io::Result<Option<fs::Permissions>> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        // Other errors come again, and with more reason, when the file is made.
+        Err(_) => return Ok(None),
+    };
+    if !found.is_file() && !found.is_symlink() {
+        let text = "only a file or a link can be replaced; write to a device by `to_writer`";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(found.is_file().then(|| found.permissions()))
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -144,8 +144,9 @@ impl<'de> Reader<'de> {
             self.used = decode.used();
             self.unseen = None;
         }
-        self.charged = scope.charged();
-        self.copies.add(scope.copies());
+        let (charged, copies) = scope.spent();
+        self.charged = charged;
+        self.copies.add(copies);
         read
     }
 

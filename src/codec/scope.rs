@@ -13,7 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::buffer::Buffer;
 use crate::codec::bodies::Table;
@@ -38,22 +38,27 @@ pub(super) struct Offer {
 
 /// This thread writes a value for as long as the guard lives.
 pub(super) struct EncodeScope {
+    /// What another value, that this one lies in, has left here.
     outer: (usize, Option<Offer>),
     not_send: PhantomData<*const ()>,
 }
 
 impl EncodeScope {
     pub(super) fn enter(threshold: usize) -> Self {
-        let threshold = threshold.min(NO_ENCODE - 1);
-        let outer = (THRESHOLD.replace(threshold), swap_offer(None));
-        EncodeScope { outer, not_send: PhantomData }
+        let outer = THRESHOLD.replace(threshold.min(NO_ENCODE - 1));
+        // Outside an encode nothing is offered.
+        let offer = if outer == NO_ENCODE { None } else { swap_offer(None) };
+        EncodeScope { outer: (outer, offer), not_send: PhantomData }
     }
 }
 
 impl Drop for EncodeScope {
     fn drop(&mut self) {
         THRESHOLD.set(self.outer.0);
-        swap_offer(self.outer.1.take());
+        // Whoever offered within has taken it back.
+        if let Some(offer) = self.outer.1.take() {
+            swap_offer(Some(offer));
+        }
     }
 }
 
@@ -93,7 +98,7 @@ fn swap_offer(offer: Option<Offer>) -> Option<Offer> {
 
 /// What the value that is being read on this thread may own, and what it has cost.
 struct Decoding {
-    table: Option<Arc<Table>>,
+    table: Rc<Table>,
     /// The body that was referenced last: most often the one that is asked for next.
     last: u32,
     copies: Copies,
@@ -109,20 +114,17 @@ pub(super) struct DecodeScope {
 }
 
 impl DecodeScope {
-    /// `charged` is what values read before this one from the same metadata have cost.
-    pub(super) fn enter(table: Option<Arc<Table>>, charged: u64) -> Self {
+    /// Without bodies there is nothing to own and nothing to pay for. `charged` is what values read
+    /// before this one from the same metadata have cost.
+    pub(super) fn enter(table: Option<Rc<Table>>, charged: u64) -> Self {
         let (copies, charges) = (Copies::default(), BTreeMap::new());
-        let inner = Decoding { table, last: 0, copies, charged, charges };
-        DecodeScope { outer: swap_decoding(Some(inner)), not_send: PhantomData }
+        let inner = table.map(|table| Decoding { table, last: 0, copies, charged, charges });
+        DecodeScope { outer: swap_decoding(inner), not_send: PhantomData }
     }
 
-    /// The copies that were made since `enter`.
-    pub(super) fn copies(&self) -> Copies {
-        decoding(|decoding| decoding.copies).unwrap_or_default()
-    }
-
-    pub(super) fn charged(&self) -> u64 {
-        decoding(|decoding| decoding.charged).unwrap_or_default()
+    /// What this value and those before it have cost, and the copies that were made since `enter`.
+    pub(super) fn spent(&self) -> (u64, Copies) {
+        decoding(|decoding| (decoding.charged, decoding.copies)).unwrap_or_default()
     }
 
     /// The reader came to a reference to this body.
@@ -157,7 +159,7 @@ pub(super) struct Found {
 }
 
 pub(super) fn find(bytes: &[u8]) -> Option<Found> {
-    decoding(|decoding| decoding.table.as_ref()?.find(bytes, decoding.last)).flatten()
+    decoding(|decoding| decoding.table.find(bytes, decoding.last)).flatten()
 }
 
 /// Bytes of this body were shared: if that was a repeat, it has cost nothing. A first use was never

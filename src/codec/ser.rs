@@ -122,7 +122,8 @@ impl<'a, 'w> Ser<'a, 'w> {
 /// The methods whose values cannot go wrong: rmp-serde's own.
 macro_rules! forward {
     ($($method:ident($($value:ident: $type:ty),*);)*) => {
-        $(fn $method(self, $($value: $type),*) -> Result<(), Error> {
+        $(#[inline]
+        fn $method(self, $($value: $type),*) -> Result<(), Error> {
             Ok(mp(self.out).$method($($value),*)?)
         })*
     };
@@ -161,6 +162,7 @@ impl<'a, 'w> Serializer for Ser<'a, 'w> {
         serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
     }
 
+    #[inline]
     fn serialize_str(self, v: &str) -> Result<(), Error> {
         check_length(v.len())?;
         Ok(mp(self.out).serialize_str(v)?)
@@ -433,6 +435,7 @@ impl Serialize for Payload<'_> {
 }
 
 /// A serializer for one value.
+#[inline]
 fn mp<'a>(out: &'a mut Encode<'_>) -> rmp_serde::Serializer<&'a mut Vec<u8>> {
     rmp_serde::Serializer::new(&mut *out.metadata)
 }

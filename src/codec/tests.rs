@@ -24,7 +24,7 @@ impl Sink for Recorder {
         let buffer = match payload {
             Payload::Owned { buffer, kind, align } => {
                 self.owned.push((buffer.clone(), kind, align));
-                buffer
+                buffer.clone()
             }
             Payload::Lent(bytes) => {
                 self.lent.push(bytes.to_vec());
@@ -32,7 +32,7 @@ impl Sink for Recorder {
             }
         };
         let descriptor = Descriptor::inline(buffer.len() as u64, Kind::OPAQUE, 0);
-        Ok(Some(Placed { descriptor, buffer }))
+        Ok(Some(Placed::new(descriptor, buffer)))
     }
 }
 

@@ -36,7 +36,7 @@ impl Default for Options {
 /// Bytes that may go out of band.
 pub(crate) enum Payload<'a> {
     /// With their owner, which can be kept.
-    Owned { buffer: Buffer<u8>, kind: Kind, align: u8 },
+    Owned { buffer: &'a Buffer<u8>, kind: Kind, align: u8 },
     /// For the duration of the call.
     Lent(&'a [u8]),
 }
@@ -46,6 +46,18 @@ pub(crate) struct Placed {
     pub(crate) descriptor: Descriptor,
     /// Keeps the bytes alive until the frame is out.
     pub(crate) buffer: Buffer<u8>,
+    /// The payload, if it had an owner: while this lives, nothing else can have the same address.
+    source: Option<(Buffer<u8>, Kind)>,
+}
+
+impl Placed {
+    pub(crate) fn new(descriptor: Descriptor, buffer: Buffer<u8>) -> Self {
+        Placed { descriptor, buffer, source: None }
+    }
+
+    fn key(&self) -> Option<Key> {
+        self.source.as_ref().map(|(buffer, kind)| key(buffer, *kind))
+    }
 }
 
 /// Where a writer's payloads go: `Some` is out of band, `None` leaves them in the metadata.
@@ -159,18 +171,19 @@ impl Drop for Undo<'_> {
         if self.writer.placed.len() > self.placed {
             self.writer.placed.truncate(self.placed);
             let placed = self.placed;
-            self.writer.memo.retain(|_, seen| index_below(seen.index, placed));
+            self.writer.memo.retain(|_, index| index_below(*index, placed));
         }
     }
 }
 
-/// Owned bytes that were placed before, by address, length and kind.
-type Memo = BTreeMap<(usize, usize, u8), Seen>;
+/// Owned bytes that were placed before, once there are so many that looking at each takes longer.
+type Memo = BTreeMap<Key, u32>;
 
-struct Seen {
-    index: u32,
-    /// While this lives, nothing else can have the same address.
-    _alive: Buffer<u8>,
+/// Address, length and kind.
+type Key = (usize, usize, u8);
+
+fn key(buffer: &Buffer<u8>, kind: Kind) -> Key {
+    (buffer.as_ptr().addr(), buffer.len(), kind.to_byte())
 }
 
 /// One value on its way into a [`Writer`].
@@ -207,7 +220,7 @@ impl<'w> Encode<'w> {
         }
         let placed = match take_offer(bytes) {
             Some(offer) => self.place_owned(offer),
-            None => self.hand_over(Payload::Lent(bytes)),
+            None => self.place_lent(bytes),
         };
         placed.map_err(|failure| {
             let text = failure.to_string();
@@ -218,24 +231,40 @@ impl<'w> Encode<'w> {
 
     fn place_owned(&mut self, offer: Offer) -> Result<Option<u32>, CodecError> {
         let Offer { buffer, kind, align } = offer;
-        let key = (buffer.as_ptr().addr(), buffer.len(), kind.to_byte());
-        if let Some(seen) = self.memo.get(&key) {
-            return Ok(Some(seen.index));
+        if let Some(index) = self.seen(key(&buffer, kind)) {
+            return Ok(Some(index));
         }
-        let alive = buffer.clone();
-        let index = self.hand_over(Payload::Owned { buffer, kind, align })?;
-        if let Some(index) = index {
-            self.memo.insert(key, Seen { index, _alive: alive });
-        }
-        Ok(index)
+        let payload = Payload::Owned { buffer: &buffer, kind, align };
+        let Some(placed) = self.sink.place(payload)? else { return Ok(None) };
+        self.keep(Placed { source: Some((buffer, kind)), ..placed }).map(Some)
     }
 
-    fn hand_over(&mut self, payload: Payload<'_>) -> Result<Option<u32>, CodecError> {
-        let Some(placed) = self.sink.place(payload)? else { return Ok(None) };
+    fn place_lent(&mut self, bytes: &[u8]) -> Result<Option<u32>, CodecError> {
+        let Some(placed) = self.sink.place(Payload::Lent(bytes))? else { return Ok(None) };
+        self.keep(placed).map(Some)
+    }
+
+    /// The index of bytes that were placed before.
+    fn seen(&self, key: Key) -> Option<u32> {
+        if self.placed.len() > FEW {
+            return self.memo.get(&key).copied();
+        }
+        let mut placed = self.placed.iter().zip(0..);
+        placed.find(|(placed, _)| placed.key() == Some(key)).map(|(_, index)| index)
+    }
+
+    fn keep(&mut self, placed: Placed) -> Result<u32, CodecError> {
         let too_many = |_| CodecError::Encode("more than 2^32 buffers in one frame".to_owned());
         let index = u32::try_from(self.placed.len()).map_err(too_many)?;
+        let at = self.placed.len();
         self.placed.push(placed);
-        Ok(Some(index))
+        if at >= FEW {
+            // With the first that is one too many those before it are indexed as well.
+            let (at, index) = if at == FEW { (0, 0) } else { (at, index) };
+            let new = self.placed[at..].iter().zip(index..);
+            self.memo.extend(new.filter_map(|(placed, index)| Some((placed.key()?, index))));
+        }
+        Ok(index)
     }
 
     fn outcome(self, written: Result<(), Error>) -> Result<(), CodecError> {
@@ -254,6 +283,8 @@ fn index_below(index: u32, count: usize) -> bool {
 
 const DEFAULT_THRESHOLD: usize = 4096;
 const SMALL_MESSAGE: usize = 128;
+/// So many are looked at one by one.
+const FEW: usize = 16;
 const SWALLOWED: &str =
     "a part of the value failed and its type went on; its `Serialize` must return the error";
 

@@ -32,9 +32,10 @@ impl Incoming {
     /// A frame whose first bytes are there already.
     pub(super) fn beginning_with(bytes: &[u8], progress: Progress) -> Incoming {
         let mut incoming = Incoming { progress, ..Incoming::default() };
-        // Where this fails, `space` fails too, in the way of every allocation.
-        let _later = incoming.reserve(wide(bytes.len()));
-        incoming.append(bytes);
+        incoming.memory.reserve_exact(bytes.len().saturating_add(ALIGN));
+        incoming.align();
+        incoming.memory.extend_from_slice(bytes);
+        incoming.len = bytes.len();
         incoming
     }
 
@@ -100,18 +101,12 @@ impl Incoming {
         Bytes::from(self.memory).slice(self.start..)
     }
 
-    fn append(&mut self, bytes: &[u8]) {
-        self.memory.truncate(self.start + self.len);
-        self.memory.extend_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
     /// Brings the frame to a multiple of [`ALIGN`] again where the allocator has moved it. Large
     /// blocks keep their place within a page, so this copies little or nothing.
     fn align(&mut self) {
         let (old, len) = (self.start, self.len);
         self.start = self.memory.as_ptr().addr().wrapping_neg() & (ALIGN - 1);
-        if self.start != old || self.memory.len() < old {
+        if self.start != old {
             // `reserve` has asked for this much more than the bytes take.
             self.memory.resize((old + len).max(self.start + len), 0);
             self.memory.copy_within(old..old + len, self.start);

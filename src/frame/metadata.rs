@@ -13,14 +13,25 @@ use super::wire::wide;
 
 /// Checks metadata that comes with a table of `buffers` descriptors.
 ///
+/// [`Frame::check_metadata`](super::Frame::check_metadata) without a whole frame: for a reader that
+/// has the head and leaves the bodies where they are.
+///
 /// # Errors
 ///
 /// `Meta` with the position of the first fault.
-pub(crate) fn check_metadata(
-    metadata: &[u8],
-    buffers: u32,
-    limits: &Limits,
-) -> Result<(), FrameError> {
+///
+/// # Examples
+///
+/// ```
+/// use pannier::frame::check_metadata;
+/// use pannier::{FrameError, Limits, MetaFault};
+///
+/// let metadata = [0x92, 1, 0xd4, 0x70, 0]; // [1, buffer 0]
+/// assert_eq!(check_metadata(&metadata, 1, &Limits::default()), Ok(()));
+/// let fault = FrameError::Meta { at: 2, why: MetaFault::RefRange };
+/// assert_eq!(check_metadata(&metadata, 0, &Limits::default()), Err(fault));
+/// ```
+pub fn check_metadata(metadata: &[u8], buffers: u32, limits: &Limits) -> Result<(), FrameError> {
     if walk(metadata, buffers, limits)? < buffers {
         return Err(fault(metadata.len(), MetaFault::Unreferenced));
     }

@@ -9,7 +9,7 @@
 //! It promises that no input makes it panic, recurse or allocate beyond its [`Limits`], that the
 //! first fault in the format's fixed order of checks is the one reported, and that a checked frame
 //! written again is the same bytes. It knows no types, no input or output, no clock, and of shared
-//! segments only what the caller's [`Segments`] answers.
+//! segments only what its caller answers.
 
 #![forbid(unsafe_code)]
 
@@ -36,11 +36,12 @@ pub use error::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault}
 pub(crate) use incoming::Incoming;
 pub use kind::Kind;
 pub use limits::Limits;
-pub(crate) use metadata::{check_metadata, count_references, skip_token, skip_value};
+pub use metadata::check_metadata;
+pub(crate) use metadata::{count_references, skip_token, skip_value};
 pub use parse::Frame;
 pub use reader::FrameReader;
 #[cfg(test)]
 pub(crate) use segments::NoSegments;
 pub(crate) use segments::Segments;
-pub use wire::checksum;
+pub use wire::{checksum, checksum_append};
 pub use write::{HeadOptions, Layout, write_frame, write_head};

@@ -377,10 +377,8 @@ fn check_head(
 ) -> Result<(), FrameError> {
     header.check_checksum(head.bytes)?;
     check_padding(head)?;
-    check_table(head.table, header, limits, segments)?;
-    let descriptors = || raw_descriptors(head.table).filter_map(|raw| raw.decode().ok());
-    if descriptors().any(|descriptor| descriptor.writable) {
-        check_aliasing(descriptors())?;
+    if check_table(head.table, header, limits, segments)? {
+        check_aliasing(raw_descriptors(head.table).filter_map(|raw| raw.decode().ok()))?;
     }
     Ok(())
 }
@@ -394,31 +392,38 @@ fn check_padding(head: &Head<'_>) -> Result<(), FrameError> {
 fn check_zero(bytes: &[u8], range: Range<usize>) -> Result<(), FrameError> {
     let start = range.start;
     let padding = bytes.get(range).unwrap_or_default();
+    // Compared at once: byte by byte this was a third of all that is checked in a small frame.
+    if ZEROS.starts_with(padding) {
+        return Ok(());
+    }
     match padding.iter().position(|&byte| byte != 0) {
         Some(set) => Err(FrameError::Padding { at: wide(start + set) }),
         None => Ok(()),
     }
 }
 
-/// Descriptors in order, then the length of the frame that follows from them.
+/// Descriptors in order, then the length of the frame that follows from them. Whether any of the
+/// buffers is writable.
 fn check_table(
     table: &[u8],
     header: &Header,
     limits: &Limits,
     segments: &dyn Segments,
-) -> Result<(), FrameError> {
+) -> Result<bool, FrameError> {
     let mut bodies = Bodies::behind(header.head_len());
+    let mut writable = false;
     for (raw, index) in raw_descriptors(table).zip(0u32..) {
         let descriptor = check_descriptor(raw, header.checksum, &mut bodies)
             .map_err(|why| FrameError::Descriptor { index, why })?;
         check_segment(&descriptor, limits, segments)
             .map_err(|why| FrameError::Segment { index, why })?;
+        writable |= descriptor.writable;
     }
     let computed = bodies.frame_len().unwrap_or(u64::MAX);
     if computed != header.frame_len {
         return Err(FrameError::FrameLen { stated: header.frame_len, computed });
     }
-    Ok(())
+    Ok(writable)
 }
 
 fn check_descriptor(
@@ -450,3 +455,6 @@ fn check_segment(
         segments.check(segment, offset, len, generation)
     }
 }
+
+/// Longer than any padding between metadata and table.
+const ZEROS: [u8; 32] = [0; 32];

@@ -2,8 +2,8 @@
 //!
 //! Small frames are read ahead into a window and copied out of it, so a burst of messages costs
 //! one read; a frame that is larger than the window is read to where it stays. Promises: the same
-//! frames and the same error however the bytes were cut; never more memory than twice what has
-//! arrived and a growth step. Does not know: sockets, files, what a frame holds.
+//! frames and the same error however the bytes were cut; memory that grows with what has arrived,
+//! at most to twice that and a step, if the allocator grows large blocks in place. Does not know: sockets, files, what a frame holds.
 
 #![forbid(unsafe_code)]
 
@@ -149,7 +149,7 @@ impl FrameReader {
         next
     }
 
-    /// Whether the input may end here.
+    /// Whether the input may end here: frames that nobody has taken yet are whole.
     ///
     /// # Errors
     ///
@@ -166,24 +166,46 @@ impl FrameReader {
     pub fn finish(&self) -> Result<(), FrameError> {
         let (progress, bytes) = match &self.state {
             State::Failed(error) => return Err(*error),
-            State::Window(_) if self.window.ahead().is_empty() => return Ok(()),
             State::Window(progress) => (progress, self.window.ahead()),
             State::Apart(frame) => frame.so_far(),
         };
-        let need = progress.clone().check(bytes, &self.limits, &NoSegments)?;
-        Err(FrameError::Truncated { need, have: wide(bytes.len()) })
+        self.check_whole(progress, bytes)?;
+        match self.state {
+            State::Apart(_) => self.check_whole(&Progress::default(), self.window.ahead()),
+            State::Window(_) | State::Failed(_) => Ok(()),
+        }
+    }
+
+    /// Whether these bytes are whole frames and nothing else.
+    fn check_whole(&self, progress: &Progress, bytes: &[u8]) -> Result<(), FrameError> {
+        let (mut progress, mut rest) = (progress.clone(), bytes);
+        while !rest.is_empty() {
+            let need = progress.check(rest, &self.limits, &NoSegments)?;
+            let truncated = FrameError::Truncated { need, have: wide(rest.len()) };
+            let need = usize::try_from(need).map_err(|_| truncated)?;
+            rest = rest.get(need..).ok_or(truncated)?;
+            progress = Progress::default();
+        }
+        Ok(())
     }
 
     fn next_in_window(&mut self) -> Result<Option<Bytes>, FrameError> {
         let State::Window(progress) = &mut self.state else { return Ok(None) };
         let ahead = self.window.ahead();
         let need = progress.check(ahead, &self.limits, &NoSegments)?;
-        let small = progress.frame_len().is_none_or(|len| len <= wide(WINDOW));
-        let len = if small { usize::try_from(need).unwrap_or(usize::MAX) } else { ahead.len() };
-        let Some(bytes) = ahead.get(..len) else { return Ok(None) };
-        let frame = Incoming::beginning_with(bytes, std::mem::take(progress));
-        self.window.take(len);
-        if small {
+        let need = usize::try_from(need).unwrap_or(usize::MAX);
+        let whole = ahead.len() >= need;
+        let large = progress.frame_len().is_some_and(|len| len > wide(WINDOW));
+        if !whole && !large {
+            return Ok(None);
+        }
+        // Of a frame that goes apart all that is there, and nothing of the one behind it: before
+        // its head is whole, `need` is less than the frame, but so is what is there.
+        let taken = ahead.get(..need).unwrap_or(ahead);
+        let frame = Incoming::beginning_with(taken, std::mem::take(progress));
+        let count = taken.len();
+        self.window.take(count);
+        if whole {
             return Ok(Some(frame.into_bytes()));
         }
         self.state = State::Apart(frame);
@@ -215,12 +237,14 @@ impl Window {
 
     fn space(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
-            self.bytes.copy_within(self.begin..self.end, 0);
-            (self.begin, self.end) = (0, self.end - self.begin);
-        }
-        if self.end == self.bytes.len() {
-            // Frames were read and never taken.
-            self.bytes.resize(2 * self.end, 0);
+            if self.begin >= self.end / 2 {
+                // At most as much is moved as was taken since the last time.
+                self.bytes.copy_within(self.begin..self.end, 0);
+                (self.begin, self.end) = (0, self.end - self.begin);
+            } else {
+                // Frames were read and not taken.
+                self.bytes.resize(2 * self.end, 0);
+            }
         }
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }
@@ -235,6 +259,9 @@ impl Window {
         self.begin += count;
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
+            // What a backlog has grown it to is given back with it.
+            self.bytes.truncate(WINDOW);
+            self.bytes.shrink_to_fit();
         }
     }
 }

@@ -49,6 +49,18 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
+/// The [`checksum`] of what `so_far` is the checksum of, with `bytes` behind it; of nothing it is 0.
+///
+/// ```
+/// use pannier::frame::{checksum, checksum_append};
+///
+/// assert_eq!(checksum_append(checksum(b"12345"), b"6789"), checksum(b"123456789"));
+/// assert_eq!(checksum_append(0, b"123456789"), checksum(b"123456789"));
+/// ```
+pub fn checksum_append(so_far: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(so_far, bytes)
+}
+
 /// A length in memory as a length on the wire; exact wherever `usize` has at most 64 bits.
 pub(super) fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)

@@ -135,6 +135,10 @@ impl Layout {
 /// `layout` was made for. The checksums of buffers are the caller's, and are left out without
 /// `checksum`.
 ///
+/// # Panics
+///
+/// If metadata or descriptors are not as many as the layout was made for.
+///
 /// # Examples
 ///
 /// See [`Layout`].
@@ -212,13 +216,15 @@ fn append_head<'d>(
     for part in metadata {
         out.extend_from_slice(part);
     }
+    let metadata_end = HEADER_LEN + usize::try_from(layout.meta_len).unwrap_or(usize::MAX);
+    assert_eq!(out.len() - start, metadata_end, "the metadata is that of the layout");
     out.resize(start + layout.table_at, 0);
     for descriptor in descriptors {
         let covered = options.checksum && descriptor.location == Location::Inline;
         let crc = if covered { descriptor.crc } else { 0 };
         out.extend_from_slice(&Descriptor { crc, ..*descriptor }.to_bytes());
     }
-    debug_assert_eq!(out.len() - start, layout.head_len, "parts are those of the layout");
+    assert_eq!(out.len() - start, layout.head_len, "the descriptors are those of the layout");
     if options.checksum {
         let head = out.get_mut(start..).unwrap_or_default();
         let crc = head_checksum(head);

@@ -2,7 +2,7 @@
 //!
 //! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
 //! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages.
-//! Does not know: who writes what where; it gives out pointers, never references.
+//! Does not know: who writes what where; of shared memory it gives out pointers, never references.
 #![expect(unsafe_code, reason = "maps memory")]
 
 use std::ffi::c_void;
@@ -106,6 +106,8 @@ impl FileMap {
     pub(crate) unsafe fn new(file: &File) -> io::Result<Self> {
         let too_large = |_| io::Error::from(rustix::io::Errno::NOMEM);
         let len = usize::try_from(file.metadata()?.len()).map_err(too_large)?;
+        // A slice ends at half of the addresses.
+        isize::try_from(len).map_err(|_| io::Error::from(rustix::io::Errno::NOMEM))?;
         if len == 0 {
             return Ok(FileMap { ptr: NonNull::dangling(), len });
         }

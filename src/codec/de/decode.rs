@@ -119,14 +119,14 @@ impl<'a, 'de> Decode<'a, 'de> {
             return Err(E::custom(failure));
         }
         self.scope.repeated(index, len as u64);
-        let over = self.scope.charged() > self.limits.repeat_bytes;
+        let over = self.scope.spent().0 > self.limits.repeat_bytes;
         self.over_budget.set(over.then_some(marker));
         Ok(())
     }
 
     fn budget_failure(&self) -> Option<FrameError> {
         let marker = self.over_budget.get()?;
-        let over = self.scope.charged() > self.limits.repeat_bytes;
+        let over = self.scope.spent().0 > self.limits.repeat_bytes;
         over.then(|| self.fault(marker, MetaFault::RepeatBudget))
     }
 

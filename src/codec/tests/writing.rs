@@ -130,6 +130,26 @@ fn a_value_that_fails_or_panics_leaves_no_trace() {
 }
 
 #[test]
+fn repeats_are_found_among_few_and_among_many_and_after_a_value_was_taken_back() {
+    let own = |n: u8| -> Buffer<u8> { vec![n; 8].into() };
+    let later: Vec<Buffer<u8>> = (100..140).map(own).collect();
+    for count in 1..40 {
+        let buffers: Vec<Buffer<u8>> = (0..count).map(own).collect();
+        let mut sink = Recorder::default();
+        let mut writer = Writer::new(&small());
+        writer.push(&(Lent(&[0; 8]), &buffers, &buffers), &mut sink).unwrap();
+        assert_eq!(writer.placed().len(), buffers.len() + 1);
+        writer.push(&(&later, Fails(&later[0], false)), &mut sink).unwrap_err();
+        assert_eq!(writer.placed().len(), buffers.len() + 1);
+        writer.push(&(&later, &buffers, &later), &mut sink).unwrap();
+        assert_eq!(writer.placed().len(), buffers.len() + 1 + later.len());
+        let first = writer.metadata_len();
+        writer.push(&(&buffers[0], &later[0]), &mut sink).unwrap();
+        assert_eq!(writer.metadata()[first..], [0x92, 0xd4, 0x70, 1, 0xd4, 0x70, count + 1]);
+    }
+}
+
+#[test]
 fn a_value_that_encodes_while_it_is_written_sees_its_own_scope() {
     struct Nested(Buffer<u8>);
     impl Serialize for Nested {
