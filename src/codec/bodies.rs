@@ -23,7 +23,8 @@ pub(crate) enum Body<'de> {
 
 /// The bodies of a frame, in the order of their indices; built once for each frame.
 pub(crate) struct Bodies<'de> {
-    /// `None` for no bodies at all, as small messages have it.
+    /// `None` for no bodies at all, as small messages have it. Shared with the scope of the value
+    /// that is being read, on the same thread: a plain count is enough.
     table: Option<Rc<Table>>,
     /// By index, up to the last that is lent; `None` stands for owned bodies.
     lent: Vec<Option<&'de [u8]>>,
