@@ -62,7 +62,9 @@ enum Plan<'a> {
 
 impl<'a> Arbitrary<'a> for Tree {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
-        let plan = Plan::arbitrary(u)?;
+        // Several, since most plans are of a single leaf and faults lie between buffers.
+        let mut plans: Vec<Plan<'_>> = u.arbitrary()?;
+        let plan = if plans.len() == 1 { plans.remove(0) } else { Plan::Seq(plans) };
         Ok(Builder { seen: Vec::new() }.build(plan, 0))
     }
 }
