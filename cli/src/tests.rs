@@ -43,7 +43,7 @@ fn good_frames() -> Vec<Vec<u8>> {
     let segment = Descriptor::segment(3, 128, 64, 9, Kind::COMPLEX64, 6);
     for descriptor in [descriptor, segment] {
         let (mut out, metadata) = (Vec::new(), [0x92, 0xd4, 0x70, 0, 0xc0]);
-        let options = HeadOptions { checksum: true, ..HeadOptions::default() };
+        let options = HeadOptions::default().checksum(true);
         let buffers = &mut [(descriptor, &b""[..])];
         write_frame(&mut out, &[&metadata], buffers, &options).expect("a frame");
         frames.push(out);

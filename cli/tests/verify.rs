@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use common::{Folder, Ran, frame, worked_example};
-use pannier::frame::{Descriptor, HeadOptions, Kind, Location, write_frame};
+use pannier::frame::{Descriptor, HeadOptions, Kind, write_frame};
 use pannier::{Buffer, Encoder};
 
 fn with(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
@@ -17,7 +17,7 @@ fn with(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
 /// A frame whose one buffer is elsewhere.
 fn elsewhere(descriptor: Descriptor) -> Vec<u8> {
     let mut out = Vec::new();
-    let options = HeadOptions { checksum: true, ..HeadOptions::default() };
+    let options = HeadOptions::default().checksum(true);
     let buffers = &mut [(descriptor, &b""[..])];
     write_frame(&mut out, &[&[0xd4, 0x70, 0]], buffers, &options).expect("a frame");
     out
@@ -52,8 +52,7 @@ fn a_frame_without_checksums_is_sound_and_that_is_told() {
 #[test]
 fn a_buffer_that_is_elsewhere_is_not_held_against_the_file() {
     let folder = Folder::new();
-    let inline = Descriptor::inline(64, Kind::F64, 0);
-    folder.write("external", &elsewhere(Descriptor { location: Location::External, ..inline }));
+    folder.write("external", &elsewhere(Descriptor::external(0, 64, Kind::F64, 6)));
     let said = folder.run(&["verify", "external"]);
     assert_eq!(said.code, Some(0), "{}", said.out);
     assert!(said.out.ends_with("; 1 buffer elsewhere, not checked\n"), "{}", said.out);

@@ -15,7 +15,7 @@ use crate::codec::CodecError;
 use crate::codec::bodies::{Bodies, Body};
 use crate::codec::parts::BufferSource;
 use crate::codec::reader::Reader;
-use crate::codec::stream::{read_frame, stream_limits};
+use crate::codec::stream::read_frame;
 use crate::frame::{Descriptor, Frame, FrameError, Kind, Limits, count_references};
 
 /// Reads a value from one frame; it borrows where the type borrows and copies elsewhere.
@@ -202,9 +202,39 @@ impl Decoder {
         &self,
         mut reader: R,
     ) -> Result<Option<T>, CodecError> {
-        let limits = self.limits.unwrap_or_else(stream_limits);
+        let limits = self.stream_limits();
         let frame = read_frame(&mut reader, &limits)?;
         frame.map(|frame| self.clone().limits(limits).from_bytes(frame)).transpose()
+    }
+
+    /// Reads the next frame of a stream as it is, for a reader that wants to see its tag before it
+    /// knows the type; `None` at the end. The head is checked, and nothing else until a value is
+    /// read with [`from_bytes`](Self::from_bytes).
+    ///
+    /// # Errors
+    ///
+    /// As the free [`from_reader`](crate::from_reader), without those of metadata and types.
+    ///
+    /// # Panics
+    ///
+    /// If the reader says that it has read more than there was room for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::{Decoder, Encoder, Limits, frame::Frame};
+    ///
+    /// let stream = Encoder::new().tag(7).to_vec("east")?;
+    /// let decoder = Decoder::new().limits(Limits::stream());
+    /// let frame = decoder.read_frame(&stream[..])?.expect("one frame");
+    /// match Frame::parse_head(&frame, &Limits::stream())?.tag() {
+    ///     7 => assert_eq!(decoder.from_bytes::<String>(frame)?, "east"),
+    ///     other => panic!("no message has tag {other}"),
+    /// }
+    /// # Ok::<(), pannier::CodecError>(())
+    /// ```
+    pub fn read_frame<R: Read>(&self, mut reader: R) -> Result<Option<Bytes>, CodecError> {
+        read_frame(&mut reader, &self.stream_limits())
     }
 
     /// Reads a value from metadata whose buffers are elsewhere: each is fetched once, in order.
@@ -236,6 +266,10 @@ impl Decoder {
         let bodies = (0..count).map(|index| source.fetch(index).map(body));
         let bodies = bodies.collect::<Result<Bodies<'_>, _>>()?;
         Reader::new(metadata, &bodies, &limits).last()
+    }
+
+    fn stream_limits(&self) -> Limits {
+        self.limits.unwrap_or_else(Limits::stream)
     }
 
     #[cfg(feature = "shm")]

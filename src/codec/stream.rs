@@ -72,11 +72,6 @@ pub fn from_reader<R: Read, T: DeserializeOwned>(reader: R) -> Result<Option<T>,
     Decoder::new().from_reader(reader)
 }
 
-/// What a stream may announce when nobody said otherwise.
-pub(super) fn stream_limits() -> Limits {
-    Limits::default().frame_len(1 << 30)
-}
-
 /// The next frame; `None` when the input ends where one would begin.
 pub(super) fn read_frame(
     reader: &mut dyn Read,

@@ -22,6 +22,7 @@ pub(crate) const DESCRIPTOR_LEN: usize = 32;
 /// assert_eq!(Descriptor::inline(8, Kind::F64, 0).location, Location::Inline);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Location {
     /// Behind the head, in the frame itself.
     Inline,
@@ -40,6 +41,7 @@ pub enum Location {
 /// assert_eq!((column.len, column.align), (8192, 6)); // bytes; log2, raised to the format's least
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Descriptor {
     /// Inline: from the start of the frame. Segment: from the start of the segment. External: a token
     /// that only the application understands.
@@ -65,6 +67,13 @@ pub struct Descriptor {
 impl Descriptor {
     /// A buffer in the frame; the writer fills in `offset` and `crc`. `align`, a log2, is raised to
     /// the least that the format has for inline buffers.
+    ///
+    /// ```
+    /// use pannier::frame::{Descriptor, Kind};
+    ///
+    /// let page = Descriptor::inline(100, Kind::OPAQUE, 12);
+    /// assert_eq!((page.align, page.offset), (12, 0));
+    /// ```
     pub fn inline(len: u64, kind: Kind, align: u8) -> Self {
         Descriptor {
             offset: 0,
@@ -79,7 +88,17 @@ impl Descriptor {
         }
     }
 
-    /// A range of a shared segment.
+    /// A range of a shared segment: `len` bytes from `offset` on, in a block of that generation.
+    ///
+    /// Only what maps segments can read it: a plain reader answers
+    /// [`NotPermitted`](crate::SegmentFault::NotPermitted).
+    ///
+    /// ```
+    /// use pannier::frame::{Descriptor, Kind, Location};
+    ///
+    /// let range = Descriptor::segment(5, 4096, 800, 1, Kind::F64, 6);
+    /// assert_eq!((range.location, range.segment), (Location::Segment, 5));
+    /// ```
     pub fn segment(
         segment: u32,
         offset: u64,
@@ -99,6 +118,34 @@ impl Descriptor {
             kind,
             align,
         }
+    }
+
+    /// A buffer that the application keeps elsewhere and knows by `token`.
+    ///
+    /// ```
+    /// use pannier::frame::{Descriptor, Kind, Location};
+    ///
+    /// let elsewhere = Descriptor::external(0xfeed, 800, Kind::F64, 3);
+    /// assert_eq!((elsewhere.location, elsewhere.offset), (Location::External, 0xfeed));
+    /// ```
+    pub fn external(token: u64, len: u64, kind: Kind, align: u8) -> Self {
+        Descriptor {
+            location: Location::External,
+            ..Descriptor::segment(0, token, len, 0, kind, align)
+        }
+    }
+
+    /// Sets whether the receiver may write to the range.
+    ///
+    /// ```
+    /// use pannier::frame::{Descriptor, Kind};
+    ///
+    /// assert!(Descriptor::inline(8, Kind::F64, 0).writable(true).writable);
+    /// ```
+    #[must_use]
+    pub fn writable(mut self, on: bool) -> Self {
+        self.writable = on;
+        self
     }
 
     /// The rules from alignment to checksum; `checksum` is whether the frame has any.

@@ -46,6 +46,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The defaults for streams: whoever is at the other end, a frame has at most 1 GiB.
+    ///
+    /// ```
+    /// assert_eq!(pannier::Limits::stream().frame_len, 1 << 30);
+    /// ```
+    #[must_use]
+    pub fn stream() -> Self {
+        Limits::default().frame_len(1 << 30)
+    }
+
     /// Limits that keep a fuzzer fast: 64 KiB a frame, depth 16, little of everything else.
     ///
     /// ```

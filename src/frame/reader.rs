@@ -3,7 +3,8 @@
 //! Small frames are read ahead into a window and copied out of it, so a burst of messages costs
 //! one read; a frame that is larger than the window is read to where it stays. Promises: the same
 //! frames and the same error however the bytes were cut; memory that grows with what has arrived,
-//! at most to twice that and a step, if the allocator grows large blocks in place. Does not know: sockets, files, what a frame holds.
+//! at most to twice that and a step, if the allocator grows large blocks in place.
+//! Does not know: sockets, files, what a frame holds.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,11 @@ use super::wire::wide;
 /// and when the input ends ask [`finish`](Self::finish) whether it ended between two frames. A head
 /// is checked as soon as it is there; metadata is checked when a value is read. After an error
 /// the stream cannot be found into again, and the error stays.
+///
+/// Between [`space`](Self::space) and [`advance`](Self::advance) there should be nothing else: what
+/// lies in the space is not kept by any other call. Memory is taken as bytes arrive, so a length
+/// that is only announced costs nothing; but where the machine has no more, this aborts as `Vec`
+/// does. Bound it by [`Limits::stream`] and less.
 ///
 /// # Examples
 ///
@@ -69,7 +75,7 @@ impl FrameReader {
     /// A reader that accepts what `limits` permit, for frames that name no shared segments.
     ///
     /// ```
-    /// let reader = pannier::FrameReader::new(pannier::Limits::default().frame_len(1 << 30));
+    /// let reader = pannier::FrameReader::new(pannier::Limits::stream());
     /// reader.finish()?;
     /// # Ok::<(), pannier::FrameError>(())
     /// ```
@@ -81,7 +87,7 @@ impl FrameReader {
     /// Where the next bytes belong; never empty. Read into it, then [`advance`](Self::advance).
     ///
     /// ```
-    /// let mut reader = pannier::FrameReader::new(pannier::Limits::default());
+    /// let mut reader = pannier::FrameReader::new(pannier::Limits::stream());
     /// assert!(!reader.space().is_empty());
     /// ```
     pub fn space(&mut self) -> &mut [u8] {
@@ -105,7 +111,7 @@ impl FrameReader {
     /// If that is more than there was space for.
     ///
     /// ```
-    /// let mut reader = pannier::FrameReader::new(pannier::Limits::default());
+    /// let mut reader = pannier::FrameReader::new(pannier::Limits::stream());
     /// reader.space()[0] = 0xc1;
     /// reader.advance(1);
     /// assert!(reader.finish().is_err());
@@ -131,7 +137,7 @@ impl FrameReader {
     /// ```
     /// use pannier::{FrameError, FrameReader, Limits};
     ///
-    /// let mut reader = FrameReader::new(Limits::default());
+    /// let mut reader = FrameReader::new(Limits::stream());
     /// assert_eq!(reader.next_frame(), Ok(None));
     /// reader.space()[..32].fill(b'x');
     /// reader.advance(32);
@@ -158,7 +164,7 @@ impl FrameReader {
     /// ```
     /// use pannier::{FrameError, FrameReader, Limits};
     ///
-    /// let mut reader = FrameReader::new(Limits::default());
+    /// let mut reader = FrameReader::new(Limits::stream());
     /// assert_eq!(reader.finish(), Ok(()));
     /// reader.advance(20);
     /// assert_eq!(reader.finish(), Err(FrameError::Truncated { need: 32, have: 20 }));

@@ -52,10 +52,11 @@ pub struct Layout {
 /// ```
 /// use pannier::frame::HeadOptions;
 ///
-/// let options = HeadOptions { tag: 7, ..HeadOptions::default() };
+/// let options = HeadOptions::default().tag(7);
 /// assert!(!options.checksum);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeadOptions {
     /// Free for the application: a message kind, a route.
     pub tag: u32,
@@ -64,6 +65,43 @@ pub struct HeadOptions {
     /// Flags that a reader may ignore. Version 1 defines none: a writer leaves 0, a relay keeps
     /// what it found.
     pub may: u8,
+}
+
+impl HeadOptions {
+    /// Sets [`tag`](HeadOptions#structfield.tag).
+    ///
+    /// ```
+    /// assert_eq!(pannier::frame::HeadOptions::default().tag(7).tag, 7);
+    /// ```
+    #[must_use]
+    pub const fn tag(mut self, tag: u32) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Sets [`checksum`](HeadOptions#structfield.checksum).
+    ///
+    /// ```
+    /// assert!(pannier::frame::HeadOptions::default().checksum(true).checksum);
+    /// ```
+    #[must_use]
+    pub const fn checksum(mut self, on: bool) -> Self {
+        self.checksum = on;
+        self
+    }
+
+    /// Sets [`may`](HeadOptions#structfield.may).
+    ///
+    /// ```
+    /// // What a relay does with the flags that it found.
+    /// let found = pannier::frame::HeadOptions::default().may(0x80);
+    /// assert_eq!(found.may, 0x80);
+    /// ```
+    #[must_use]
+    pub const fn may(mut self, flags: u8) -> Self {
+        self.may = flags;
+        self
+    }
 }
 
 impl Layout {

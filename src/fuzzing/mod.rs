@@ -1,14 +1,8 @@
 //! What a fuzzer of frames needs, for this library's own targets and for yours.
 //!
 //! With feature `arbitrary` there is [`SoundFrame`], beside the `Arbitrary` of this library's types;
-#![cfg_attr(
-    feature = "fuzzing",
-    doc = "with feature `fuzzing` the rest: [`mutate`] and [`fix_up`] for the way in, [`check`] for"
-)]
-#![cfg_attr(
-    feature = "fuzzing",
-    doc = "what must hold, [`seeds`] and [`DICTIONARY`] for a start, [`HostilePeer`] for a loop of yours."
-)]
+//! with feature `fuzzing` the rest.
+//!
 //! Promises: deterministic, no clock and no I/O of its own. Does not promise to stay: **this module
 //! is outside of semver**, a fuzzer gets better by changing.
 #![cfg_attr(feature = "fuzzing", doc = include_str!("yours.md"))]

@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 
 use crate::frame::{
-    Descriptor, Frame, HeadOptions, Kind, Limits, Location, SegmentFault, Segments, skip_token,
-    skip_value, write_frame,
+    Descriptor, Frame, HeadOptions, Kind, Limits, SegmentFault, Segments, skip_token, skip_value,
+    write_frame,
 };
 use crate::fuzzing::fix_up::number;
 use crate::fuzzing::random::Random;
@@ -159,10 +159,11 @@ impl Segments for Anywhere {
 
 fn elsewhere(random: &mut Random) -> Descriptor {
     let offset = u64::from(random.byte()) << 6;
-    let segment = Descriptor::segment(5, offset, 64, 3, Kind::OPAQUE, 6);
-    let location = Location::External;
-    let external = Descriptor { location, segment: 0, generation: 0, ..segment };
-    if random.one_in(2) { segment } else { external }
+    if random.one_in(2) {
+        Descriptor::segment(5, offset, 64, 3, Kind::OPAQUE, 6)
+    } else {
+        Descriptor::external(offset, 64, Kind::OPAQUE, 6)
+    }
 }
 
 fn token_starts(metadata: &[u8]) -> Vec<usize> {

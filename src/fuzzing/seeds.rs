@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use crate::frame::{Descriptor, HeadOptions, Kind, Location, write_frame};
+use crate::frame::{Descriptor, HeadOptions, Kind, write_frame};
 use crate::fuzzing::random::Random;
 
 /// Frames of every shape with their names, the worked example of the format, and hostile inputs
@@ -41,8 +41,7 @@ static SEEDS: LazyLock<Vec<Seed>> = LazyLock::new(|| {
 fn sound() -> Vec<Seed> {
     let numbers: Vec<u8> = (0..=255).collect();
     let inline = |len: usize, kind, align| (Descriptor::inline(0, kind, align), &numbers[..len]);
-    let external =
-        Descriptor { location: Location::External, ..Descriptor::inline(8, Kind::F64, 6) };
+    let external = Descriptor::external(0, 8, Kind::F64, 6);
     let writable = Descriptor { writable: true, ..Descriptor::inline(0, Kind::OPAQUE, 6) };
     let two = &[0x92, 0xd4, 0x70, 0, 0x81, 0xa1, b'k', 0xd4, 0x70, 1];
     let nested = &[0x83, 0xa1, b'a', 0x93, 1, 0xc0, 0xcd, 1, 2, 0xa1, b'b', 0x90, 0xa0, 0xc4, 1, 9];
@@ -146,11 +145,11 @@ fn damaged() -> Vec<Seed> {
 /// Rows 38 to 44.
 fn segments() -> Vec<Seed> {
     let good = Descriptor::segment(5, 64, 64, 3, Kind::OPAQUE, 6);
-    let writable = Descriptor { writable: true, ..good };
+    let writable = good.writable(true);
     let one = |descriptor| frame(&REFERENCE, &[(descriptor, &[][..])], false);
     let both = [0x92, 0xd4, 0x70, 0, 0xd4, 0x70, 1];
     let unaligned = with(one(good), &[(64, &65u64.to_le_bytes())]);
-    let external = Descriptor { location: Location::External, segment: 0, generation: 0, ..good };
+    let external = Descriptor::external(64, 64, Kind::OPAQUE, 6);
     vec![
         ("hostile-38-segment", one(good)),
         ("hostile-39-unknown-segment", one(Descriptor { segment: 6, ..good })),

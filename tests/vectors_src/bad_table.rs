@@ -153,10 +153,7 @@ fn elsewhere() -> Vec<Bad> {
 }
 
 fn token() -> Descriptor {
-    Descriptor {
-        location: frame::Location::External,
-        ..Descriptor::inline(64, frame::Kind::F64, 6)
-    }
+    Descriptor::external(0, 64, frame::Kind::F64, 6)
 }
 
 fn offsets() -> Vec<Bad> {
@@ -208,7 +205,7 @@ fn segments() -> Vec<Bad> {
         let inline = (Descriptor::inline(0, frame::Kind::OPAQUE, 6), &[1_u8; 4][..]);
         frame_of(&references_to(2), &mut [inline, (range(0), &[])], true)
     };
-    let aliased = [Descriptor { writable: true, ..range(64) }, range(64)];
+    let aliased = [range(64).writable(true), range(64)];
     let permitted = Limits::default().segments(true);
     let crc = sealed(with(of(&[range(64)], true), FIRST + 24, &[1]), 96);
     let shows = "A segment where none is permitted.";

@@ -44,7 +44,7 @@ pub(crate) fn frame_of(
     checksum: bool,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let options = HeadOptions { tag: 7, checksum, may: 0 };
+    let options = HeadOptions::default().tag(7).checksum(checksum);
     write_frame(&mut out, &[metadata], buffers, &options).unwrap();
     out
 }

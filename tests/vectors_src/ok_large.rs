@@ -26,7 +26,7 @@ fn very_large() -> Good {
     const LEN: usize = 16 << 20;
     let descriptor = Descriptor::inline(0, Kind::F64, 12);
     Good::new("large_16_mib", "16 MiB at a multiple of 4096, with a checksum.", reference(0))
-        .options(HeadOptions { tag: 16, checksum: true, may: 0 })
+        .options(HeadOptions::default().tag(16).checksum(true))
         .buffers(vec![(descriptor, xorshift(16, LEN))])
         .parts(vec![(4096, vec![Part::Xorshift { seed: 16, len: LEN }])])
 }

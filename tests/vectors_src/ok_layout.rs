@@ -1,7 +1,7 @@
 //! Sound frames by their header, table and padding.
 
 use pannier::Limits;
-use pannier::frame::{Descriptor, HeadOptions, Kind, Location};
+use pannier::frame::{Descriptor, HeadOptions, Kind};
 use serde_json::json;
 
 use crate::parts::xorshift;
@@ -42,7 +42,7 @@ fn opaque(lens: &[usize]) -> Vec<(Descriptor, Vec<u8>)> {
 }
 
 fn heads() -> Vec<Good> {
-    let head = |tag, checksum, may| HeadOptions { tag, checksum, may };
+    let head = |tag, checksum, may| HeadOptions::default().tag(tag).checksum(checksum).may(may);
     let plain = head(0, false, 0);
     let text = |len: u8| [vec![0xd9, len - 2], vec![b'm'; usize::from(len) - 2]];
     let mut vectors = vec![
@@ -158,10 +158,8 @@ fn references() -> Vec<Good> {
 }
 
 fn externals() -> Vec<Good> {
-    let external = |offset, len, kind, align| {
-        let descriptor = Descriptor { len, ..Descriptor::inline(0, kind, 0) };
-        (Descriptor { offset, location: Location::External, align, ..descriptor }, Vec::new())
-    };
+    let external =
+        |offset, len, kind, align| (Descriptor::external(offset, len, kind, align), Vec::new());
     let token = || external(7, 64, Kind::F64, 6);
     vec![
         Good::new(

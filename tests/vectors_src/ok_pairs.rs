@@ -96,6 +96,6 @@ fn vector([profile, checksum, align, kind, count]: Choice, seed: u64) -> Good {
     let name = format!("pair_{profile}_{checksum_name}_a{align}_{kind_name}_{count_name}");
     Good::new(&name, "One combination of a writer's choices, as its name tells.", metadata)
         .profile(profile)
-        .options(HeadOptions { tag, checksum: checksum == 1, may: random[4] })
+        .options(HeadOptions::default().tag(tag).checksum(checksum == 1).may(random[4]))
         .buffers(bodies.into_iter().map(|body| (descriptor, body)).collect())
 }

@@ -183,8 +183,11 @@ impl Bad {
 pub(crate) fn buffers(descriptors: &[Descriptor], bodies: &[&[u8]], checksum: bool) -> Json {
     if descriptors.len() > MANY_BUFFERS {
         let shape = buffer(&descriptors[0], bodies[0], false);
-        let alike =
-            |d: &Descriptor| Descriptor { offset: descriptors[0].offset, ..*d } == descriptors[0];
+        let alike = |d: &Descriptor| {
+            let mut moved = *d;
+            moved.offset = descriptors[0].offset;
+            moved == descriptors[0]
+        };
         assert!(!checksum && descriptors.iter().all(alike), "the JSON has one place for all");
         let all = bodies.concat();
         return json!({

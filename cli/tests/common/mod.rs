@@ -67,7 +67,7 @@ impl Ran {
 /// `{ id: 300, x: [1, 2, 3], y: the same }`, the example of the format's description.
 pub(crate) fn worked_example() -> Vec<u8> {
     let metadata = b"\x83\xa2id\xcd\x01\x2c\xa1x\xd4\x70\x00\xa1y\xd4\x70\x00";
-    frame(metadata, Some(&floats()), &HeadOptions { tag: 7, checksum: true, may: 0 })
+    frame(metadata, Some(&floats()), &HeadOptions::default().tag(7).checksum(true))
 }
 
 /// A frame of one buffer of `f32`, or of none.

@@ -121,9 +121,7 @@ fn rows_62_and_63_a_number_where_another_type_is_wanted() {
 
 #[test]
 fn external_buffers_without_a_resolver_are_refused() {
-    use crate::frame::Location;
-    let external =
-        Descriptor { location: Location::External, ..Descriptor::inline(8, Kind::OPAQUE, 0) };
+    let external = Descriptor::external(0, 8, Kind::OPAQUE, 6);
     let mut frame = Vec::new();
     let mut buffers = [(external, &[][..])];
     let metadata: [&[u8]; 1] = [&[0xd4, 0x70, 0]];
