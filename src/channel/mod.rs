@@ -7,6 +7,8 @@
 
 mod control;
 mod message;
+#[cfg(test)]
+mod ring;
 mod sink;
 mod status;
 
