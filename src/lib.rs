@@ -63,7 +63,7 @@
 
 mod buffer;
 #[cfg(feature = "channel")]
-mod channel;
+pub mod channel;
 mod codec;
 mod error;
 pub mod frame;
@@ -86,7 +86,9 @@ pub use bytemuck::{self, Pod};
 
 pub use crate::buffer::{Buffer, BufferMut, alloc, alloc_zeroed};
 #[cfg(feature = "channel")]
-pub use crate::channel::Phase;
+pub use crate::channel::status::Phase;
+#[cfg(feature = "channel")]
+pub use crate::codec::Data;
 pub use crate::codec::{
     BufferSink, BufferSource, CodecError, Decoder, Encoder, Placement, bytes, from_bytes,
     from_reader, from_slice, pod, to_vec, to_writer,
@@ -108,7 +110,7 @@ pub use crate::pool::{
 #[cfg(feature = "pool")]
 pub use crate::sys::child::ExitStatus;
 #[cfg(feature = "pool")]
-pub use crate::task::{Data, Function};
+pub use crate::task::Function;
 
 /// The examples of the README, as tests.
 #[cfg(all(doctest, feature = "pool"))]

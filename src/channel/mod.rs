@@ -1,22 +1,56 @@
-//! What the two sides of a worker's connection say to each other, and how.
+//! Values between two processes: [`pair`] makes a channel, [`Channel`] is one of its ends.
 //!
-//! One seqpacket socket a worker, and a status page that only the worker writes.
-//! Promises: nothing in the parent waits for a send; a frame too long for a message travels in a
-//! block; a message is whole or absent; what a dead worker was doing can be read from its page.
+//! ```text
+//!                    ┌─ lane: ring of records ──────────▶ ─┐
+//!   Channel<S, R>    │        ring of releases             │    Channel<R, S>
+//!   own blocks,      ├─ lane, the other way ◀ ─────────────┤    own blocks,
+//!   peer's read-only │                                     │    peer's read-only
+//!                    └─ socket: descriptors, bells, end ◀─▶┘
+//! ```
+//!
+//! * **One descriptor is a whole end.** The first message that waits in its socket carries the two
+//!   lanes, so a descriptor is all that another process needs ([`Channel::hand_to`]).
+//! * **A small value is a record in the ring**, its metadata alone. A value with large buffers is a
+//!   frame whose buffers lie in blocks of the sender; a frame too long for a record lies in a block.
+//! * **A system call is made only to wake a sleeper**, to pass a new segment, or to sleep. A
+//!   receiver looks for some microseconds before it sleeps, where that has shown to pay.
+//! * **Blocks go back through a ring of their own**, so that they are not kept by values that
+//!   nobody has received yet.
+//! * **A goodbye is a word in the lane**; the end of the socket without it is a death.
+//!
+//! Promises: what was published is received once, whole, in order, before the end is told; nothing
+//! that the peer writes makes undefined behaviour, a panic or an allocation beyond what it sent.
 //! Does not know: processes, functions, what a task is.
+//!
+//! The messages between a pool and its workers are on this floor too, and no part of the interface:
+//! one seqpacket socket a worker, and a status page that only the worker writes. Nothing in the
+//! parent waits for a send; a message is whole or absent; what a dead worker was doing can be read
+//! from its page.
+#![forbid(unsafe_code)]
 
 mod control;
+mod end;
+mod error;
+mod handle;
+mod lane;
 mod message;
-#[cfg(test)]
+mod pack;
+mod place;
+mod receive;
+mod record;
+mod release;
 mod ring;
+mod send;
 mod sink;
-mod status;
+mod spin;
+pub(crate) mod status;
 
-pub use self::status::Phase;
+pub use self::error::{RecvError, SendError, TryRecvError, TrySendError};
+pub use self::handle::{Channel, pair};
 
 pub(crate) use self::control::{Control, Incoming, Outbox, Parcel, SendState};
 pub(crate) use self::message::{
     Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker,
 };
-pub(crate) use self::sink::{SegmentCheck, StoreSink, pool_limits};
-pub(crate) use self::status::{Progress, StatusReader, StatusWriter, create_page};
+pub(crate) use self::sink::{SegmentCheck, StoreSink, located, pool_limits};
+pub(crate) use self::status::{Phase, Progress, StatusReader, StatusWriter, create_page};

@@ -19,6 +19,7 @@ pub(crate) trait Word {
     fn load(&self, order: Ordering) -> u64;
     fn store(&self, value: u64, order: Ordering);
     fn swap(&self, value: u64, order: Ordering) -> u64;
+    #[cfg(test)]
     fn replace(&self, old: u64, new: u64) -> bool;
     fn fence(order: Ordering);
 }
@@ -71,24 +72,40 @@ impl<M: Memory> Producer<M> {
         Producer { memory, lines, published: 0, consumed: 0 }
     }
 
-    /// Publishes one record, made of these parts laid end to end.
-    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<Pushed, Broken> {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+    /// Lines that were published so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.published
+    }
+
+    /// Lines that the consumer has let go of.
+    pub(crate) fn look(&mut self) -> Result<u64, Broken> {
+        // Acquire: pairs with the consumer's store, so that its reads of these lines are over
+        // before they are written again.
+        let consumed = self.memory.consumed().load(Ordering::Acquire);
+        if consumed < self.consumed || consumed > self.published {
+            return Err(Broken);
+        }
+        self.consumed = consumed;
+        Ok(consumed)
+    }
+
+    /// What would become of a record of so many bytes.
+    pub(crate) fn room(&mut self, len: usize) -> Result<Pushed, Broken> {
         let Some(needed) = record_lines(len).filter(|&needed| needed <= self.lines) else {
             return Ok(Pushed::TooLong);
         };
-        if self.published + needed - self.consumed > self.lines {
-            // Acquire: pairs with the consumer's store, so that its reads of these lines are over
-            // before they are written again.
-            let consumed = self.memory.consumed().load(Ordering::Acquire);
-            if consumed < self.consumed || consumed > self.published {
-                return Err(Broken);
-            }
-            self.consumed = consumed;
-            if self.published + needed - consumed > self.lines {
-                return Ok(Pushed::Full);
-            }
-        }
+        let end = self.published + needed;
+        let fits = end - self.consumed <= self.lines || end - self.look()? <= self.lines;
+        Ok(if fits { Pushed::Yes } else { Pushed::Full })
+    }
+
+    /// Publishes one record, made of these parts laid end to end.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> Result<Pushed, Broken> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let room = self.room(len)?;
+        let Some(needed) = record_lines(len).filter(|_| room == Pushed::Yes) else {
+            return Ok(room);
+        };
         let mut place = Place::new(self.memory.lines(), self.published);
         place.put(wide(len));
         place.put_bytes(parts);
@@ -113,6 +130,11 @@ impl<M: Memory> Consumer<M> {
     pub(crate) fn new(memory: M) -> Self {
         let lines = lines_of(&memory);
         Consumer { memory, lines, consumed: 0, published: 0 }
+    }
+
+    /// Lines that were consumed so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.consumed
     }
 
     /// Copies the next record to `record`; false when there is none yet.
@@ -174,28 +196,6 @@ impl<W: Word> Doorbell<'_, W> {
     }
 }
 
-/// Who has a queued record: the worker that claimed it, or the parent that took it back.
-///
-/// The word holds the record's number too, so a late hand cannot take the next record in its place.
-pub(crate) struct Claim<'w, W>(pub(crate) &'w W);
-
-impl<W: Word> Claim<'_, W> {
-    /// Before the record is published.
-    pub(crate) fn offer(&self, record: u64) {
-        self.0.store(state(record, READY), Ordering::Relaxed);
-    }
-
-    /// By the worker, before it reads the record's meaning.
-    pub(crate) fn claim(&self, record: u64) -> bool {
-        self.0.replace(state(record, READY), state(record, CLAIMED))
-    }
-
-    /// By the parent, to cancel the record or give it to somebody else.
-    pub(crate) fn revoke(&self, record: u64) -> bool {
-        self.0.replace(state(record, READY), state(record, REVOKED))
-    }
-}
-
 impl Word for AtomicU64 {
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
@@ -209,6 +209,7 @@ impl Word for AtomicU64 {
         self.swap(value, order)
     }
 
+    #[cfg(test)]
     fn replace(&self, old: u64, new: u64) -> bool {
         self.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -285,13 +286,6 @@ impl<'m, W: Word> Place<'m, W> {
 
 const AWAKE: u64 = 0;
 const ASLEEP: u64 = 1;
-const READY: u64 = 1;
-const CLAIMED: u64 = 2;
-const REVOKED: u64 = 3;
-
-fn state(record: u64, state: u64) -> u64 {
-    record << 2 | state
-}
 
 /// Lines of a record with so many bytes, its length included; `None` if that is no number.
 fn record_lines(len: usize) -> Option<u64> {
@@ -309,5 +303,7 @@ fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod claim;
 #[cfg(test)]
 mod tests;

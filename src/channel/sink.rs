@@ -109,6 +109,12 @@ pub(crate) fn pool_limits() -> Limits {
         .segments(true)
 }
 
+/// Where a segment descriptor points.
+pub(crate) fn located(descriptor: &Descriptor) -> Located {
+    let Descriptor { segment, offset, generation, .. } = *descriptor;
+    Located { segment, offset, generation }
+}
+
 /// The alignment that can be promised of this offset in a segment, as a power of two.
 fn alignment(offset: u64) -> u8 {
     const LARGEST: u32 = 12;

@@ -10,6 +10,8 @@ mod arbitrary;
 mod bodies;
 mod buffer_impls;
 pub mod bytes;
+#[cfg(feature = "channel")]
+mod data;
 mod de;
 mod decoder;
 mod element;
@@ -28,6 +30,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "channel")]
+pub use self::data::Data;
 pub use self::decoder::{Decoder, from_bytes, from_slice};
 pub use self::encoder::{Encoder, to_vec};
 pub use self::error::CodecError;

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::Data;
 use crate::pool::{Inner, Names, Packer, Pending, TaskError, outcomes_of};
-use crate::task::Data;
 
 /// A chunk that is being packed.
 pub(super) struct Building<R> {

@@ -15,11 +15,12 @@ use serde::Serialize;
 
 use super::chunk::{Building, Chunk, Next};
 use super::size::ChunkSize;
+use crate::codec::Data;
 use crate::pool::{
     Context, Fault, Inner, Names, Packer, Pending, Pool, TaskError, cancel, error_of,
 };
 use crate::sys::epoch::OwnedHere;
-use crate::task::{Call, Data, Function, Plain, WithContext};
+use crate::task::{Call, Function, Plain, WithContext};
 
 /// A lazy iterator of results, in the order of the items: from [`Pool::map`] and [`Pool::map_with`].
 ///

@@ -16,11 +16,12 @@ use super::scheduler::{Backoff, Config, Shutdown};
 use super::stats::Stats;
 use super::supervisor;
 use crate::buffer::{BufferMut, element_bytes};
+use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::epoch::OwnedHere;
-use crate::sys::host;
-use crate::task::{Data, Function, Plain};
+use crate::sys::memory;
+use crate::task::{Function, Plain};
 
 /// How workers are started.
 ///
@@ -211,7 +212,7 @@ impl PoolBuilder {
             max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
             backoff: BACKOFF,
         };
-        let limit = self.memory_limit.unwrap_or_else(host::total_memory);
+        let limit = self.memory_limit.unwrap_or_else(memory::total_memory);
         let inner = Inner::new(config, self.attempts, self.program, limit)?;
         supervisor::start(&inner)?;
         let pool = Pool { inner: OwnedHere::new(inner) };

@@ -16,8 +16,8 @@ use super::inner::Inner;
 use super::pending::{Answer, Pending};
 use super::resolve::{Names, outcomes_of};
 use super::stats::Counters;
+use crate::codec::Data;
 use crate::sys::epoch::OwnedHere;
-use crate::task::Data;
 
 /// A task that was submitted; joining gives its result. Dropping the handle lets the task run on.
 ///

@@ -5,10 +5,10 @@
 #![forbid(unsafe_code)]
 
 use crate::buffer::Buffer;
-use crate::channel::{FramePlace, INLINE_FRAME_MAX};
+use crate::channel::{FramePlace, INLINE_FRAME_MAX, located};
 use crate::codec::{CodecError, Writer, array_header};
 use crate::frame::{Descriptor, HeadOptions, Layout, write_head};
-use crate::shm::{BlockName, Located, Store};
+use crate::shm::{BlockName, Store};
 
 /// A frame, and where it is.
 pub(super) struct Packed {
@@ -52,12 +52,6 @@ pub(super) fn pack<S: Store>(store: &S, writer: Writer) -> Result<Packed, CodecE
     names.dedup();
     packed.names = names;
     Ok(packed)
-}
-
-/// Where a segment descriptor points.
-pub(super) fn located(descriptor: &Descriptor) -> Located {
-    let Descriptor { segment, offset, generation, .. } = *descriptor;
-    Located { segment, offset, generation }
 }
 
 impl Packed {

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::inner::Inner;
-use super::pack::located;
 use super::peer::Stage;
 use super::pending::{Fault, RawResult};
 use super::scheduler::{Delivery, TaskId, WorkerId};
 use crate::channel::{
-    Completion, FramePlace, Incoming, Parcel, SegmentCheck, ToParent, pool_limits,
+    Completion, FramePlace, Incoming, Parcel, SegmentCheck, ToParent, located, pool_limits,
 };
 use crate::codec::{Body, Copies};
 use crate::frame::{Frame, Location};

@@ -8,9 +8,9 @@ use super::error::{Panicked, TaskError, TaskInfo, ValueError};
 use super::pending::{Answer, Fault, RawResult, copy_of};
 use super::stats::Counters;
 use crate::channel::pool_limits;
-use crate::codec::{Bodies, CodecError, Reader};
+use crate::codec::{Bodies, CodecError, Data, Reader};
 use crate::frame::check_metadata;
-use crate::task::{Data, Outcome, PanicReport};
+use crate::task::{Outcome, PanicReport};
 
 /// How a task is named to its owner.
 #[derive(Clone, Debug)]

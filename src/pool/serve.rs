@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::pack::{located, pack};
+use super::pack::pack;
 use super::worker::{Link, WorkerSide};
 use crate::channel::{
     Completion, EntryName, FramePlace, Phase, SegmentCheck, StatusWriter, StoreSink, TaskHead,
-    ToParent, pool_limits,
+    ToParent, located, pool_limits,
 };
 use crate::codec::{Bodies, Body, CodecError, Copies, Options, Reader, Sink, Writer};
 use crate::frame::{Frame, FrameError, Location, SegmentFault};

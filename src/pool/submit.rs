@@ -15,7 +15,8 @@ use super::pending::{Answer, Fault, Pending};
 use super::resolve::Names;
 use crate::channel::EntryName;
 use crate::codec::CodecError;
-use crate::task::{Call, Data, entry_of, name_of};
+use crate::codec::Data;
+use crate::task::{Call, entry_of, name_of};
 
 impl Inner {
     /// One call of `C`; refused where the pool is the parent's of this forked process.

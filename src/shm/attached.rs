@@ -264,6 +264,9 @@ impl State {
 impl<L: ParentLink> Store for Arc<Attached<L>> {
     fn locate(&self, buffer: &Buffer<u8>) -> Option<Located> {
         let owner = buffer.owner()?.as_any().downcast_ref::<LeaseOwner<L>>()?;
+        if !Arc::ptr_eq(self, &owner.attached) {
+            return None;
+        }
         let within = buffer.as_ptr().addr() - owner.map.ptr().addr().get();
         Some(Located {
             segment: owner.name.segment,

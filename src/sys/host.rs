@@ -93,9 +93,3 @@ pub(crate) fn oom_kills() -> Option<u64> {
     let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
     line.trim().parse().ok()
 }
-
-/// Bytes of memory in this machine.
-pub(crate) fn total_memory() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit))
-}

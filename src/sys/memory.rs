@@ -66,3 +66,9 @@ pub(crate) fn is_sealed_at(fd: impl AsFd, len: u64) -> io::Result<bool> {
     let size = u64::try_from(fstat(&fd)?.st_size).unwrap_or(0);
     Ok(sealed && size == len)
 }
+
+/// Bytes of memory in this machine.
+pub(crate) fn total_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}

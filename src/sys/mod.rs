@@ -4,12 +4,16 @@
 //! and every call answers with an error instead of a signal.
 //! Does not know: what is written into the memory or sent over the sockets.
 
+#[cfg(feature = "channel")]
+pub(crate) mod area;
 pub(crate) mod cgroup;
 #[cfg(feature = "pool")]
 pub(crate) mod child;
 pub(crate) mod epoch;
 #[cfg(feature = "pool")]
 pub(crate) mod host;
+#[cfg(feature = "channel")]
+pub(crate) mod inherit;
 pub(crate) mod map;
 pub(crate) mod memory;
 #[cfg(feature = "pool")]
@@ -20,5 +24,7 @@ pub(crate) mod poller;
 pub(crate) mod signal;
 #[cfg(feature = "channel")]
 pub(crate) mod socket;
+#[cfg(feature = "channel")]
+pub(crate) mod wait;
 #[cfg(feature = "channel")]
 pub(crate) mod words;

@@ -1,10 +1,7 @@
-//! What may run in a worker, and what may travel there: two bounds with words of their own.
+//! What may run in a worker: a bound with words of its own.
 //!
 //! Does not know: how.
 #![forbid(unsafe_code)]
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 /// What may run in a worker: functions and non-capturing closures.
 ///
@@ -38,24 +35,3 @@ pub trait Function<A, R>: Fn(A) -> R + Copy + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<F: Fn(A) -> R + Copy + Send + 'static, A, R> Function<A, R> for F {}
-
-/// What travels to and from a worker: owned serde data.
-///
-/// # Examples
-///
-/// ```
-/// fn travels<T: pannier::Data>() {}
-///
-/// travels::<(String, Vec<f64>)>();
-/// travels::<pannier::Buffer<f32>>();
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel to or from a worker",
-    label = "not owned serde data",
-    note = "it must own its data and implement `serde::Serialize`, `serde::Deserialize` and `Send`: `.cloned()` items, `String` for `&str`, `Vec` or `Buffer` for a slice",
-    note = "an error that serde cannot carry travels as `pannier::RemoteError`: `.map_err(RemoteError::new)`"
-)]
-pub trait Data: Serialize + DeserializeOwned + Send + 'static {}
-
-#[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> Data for T {}

@@ -10,7 +10,7 @@ mod outcome;
 mod panic;
 mod run;
 
-pub use self::bounds::{Data, Function};
+pub use self::bounds::Function;
 
 pub(crate) use self::entry::{Call, Entry, Plain, WithContext, entry_of, name_of, resolve};
 pub(crate) use self::outcome::{Outcome, PanicReport, with_sources};

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 
+use super::claim::Claim;
 use super::*;
 
 /// A ring on the heap.

@@ -1,0 +1,96 @@
+//! From a value to a record: written, its buffers placed, nothing published yet.
+//!
+//! Promises: the blocks that a record names stay as long as it; user code runs here, under no lock.
+//! Does not know: rings.
+#![forbid(unsafe_code)]
+
+use serde::Serialize;
+
+use super::place::Places;
+use super::record::{self, BLOCK, FRAME, HEAD_LEN, INLINE_MAX, RETURNED, Range, VALUE};
+use super::sink::{StoreSink, located};
+use crate::buffer::Buffer;
+use crate::codec::{CodecError, Copies, Options, Placed, Writer};
+use crate::error::Error;
+use crate::frame::{Descriptor, HeadOptions, Layout, Location, write_head};
+use crate::shm::{BlockName, Store};
+
+/// A record to be published.
+pub(super) struct Packed {
+    pub(super) head: [u8; HEAD_LEN],
+    pub(super) body: Vec<u8>,
+    /// The blocks of this end that it names, as often as it names them.
+    pub(super) names: Vec<BlockName>,
+    /// Whether it names blocks of the peer.
+    pub(super) returns: bool,
+    /// Bytes in shared memory that wait with the record.
+    pub(super) bytes: u64,
+    pub(super) copies: Copies,
+    /// Keeps the blocks until the record is out.
+    kept: Vec<Buffer<u8>>,
+}
+
+pub(super) fn pack<T: Serialize>(places: &Places, value: &T) -> Result<Packed, CodecError> {
+    let mut sink = StoreSink::new(places);
+    let mut writer = Writer::new(&Options::default());
+    writer.push(value, &mut sink)?;
+    let (metadata, placed) = writer.into_parts();
+    let mut packed = Packed {
+        head: record::head(VALUE),
+        body: metadata,
+        names: Vec::new(),
+        returns: false,
+        bytes: 0,
+        copies: sink.copies(),
+        kept: Vec::new(),
+    };
+    if !placed.is_empty() || packed.body.len() > INLINE_MAX {
+        packed.frame(places, placed)?;
+    }
+    if packed.body.len() > INLINE_MAX {
+        packed.move_to_block(places)?;
+    }
+    Ok(packed)
+}
+
+impl Packed {
+    /// Lays a frame around the metadata: its table says where the buffers lie.
+    fn frame(&mut self, places: &Places, placed: Vec<Placed>) -> Result<(), CodecError> {
+        let mut descriptors: Vec<Descriptor> = placed.iter().map(|p| p.descriptor).collect();
+        let layout = Layout::new(self.body.len(), &mut descriptors)?;
+        let len = usize::try_from(layout.frame_len());
+        let len = len.map_err(|_| CodecError::Encode("the frame is too long".to_owned()))?;
+        let mut frame = Vec::with_capacity(len);
+        let options = HeadOptions::default();
+        write_head(&mut frame, &layout, &[&self.body], &descriptors, &options);
+        frame.resize(len, 0);
+        for descriptor in &descriptors {
+            debug_assert_eq!(descriptor.location, Location::Segment, "every buffer was placed");
+            match places.name_of(&located(descriptor)) {
+                Some(name) => self.names.push(name),
+                None => self.returns = true,
+            }
+            self.bytes = self.bytes.saturating_add(descriptor.len);
+        }
+        (self.head, self.body) = (record::head(FRAME), frame);
+        self.kept = placed.into_iter().map(|placed| placed.buffer).collect();
+        Ok(())
+    }
+
+    fn move_to_block(&mut self, places: &Places) -> Result<(), CodecError> {
+        let failed = |error: Error| CodecError::Buffer(Box::new(error));
+        let mut block = places.alloc(self.body.len(), false).map_err(failed)?;
+        block.copy_from_slice(&self.body);
+        let block = block.freeze();
+        let at = places.locate(&block).expect("a store knows what it has just allocated");
+        debug_assert_eq!(at.segment & RETURNED, 0, "what is allocated is this end's");
+        self.names.push(places.name_of(&at).expect("an allocated block has a name"));
+        let len = u64::try_from(block.len()).unwrap_or(u64::MAX);
+        let range =
+            Range { segment: at.segment, generation: at.generation, offset: at.offset, len };
+        self.bytes = self.bytes.saturating_add(len);
+        (self.head, self.body) = (record::head(BLOCK), range.to_bytes());
+        self.kept.push(block);
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! A memory object of atomic words that two processes write, with one word to sleep on.
+//!
+//! ```text
+//!   bell (32 bits, alone in its line) │ words (64 bits each) …
+//! ```
+//!
+//! Promises: the memory is sealed in size before it is mapped, so no access faults; every access is
+//! a whole atomic word, so that a writer that dies or lies leaves no half of one.
+//! Does not know: what the words mean, nor who may write which.
+#![expect(unsafe_code, reason = "atomics in shared memory")]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use rustix::io::Errno;
+
+use super::map::Map;
+use super::memory;
+
+/// Bytes before the words: a line for the bell.
+const WORDS_AT: usize = 64;
+
+/// A mapped area.
+#[derive(Debug)]
+pub(crate) struct Area {
+    map: Map,
+    count: usize,
+}
+
+impl Area {
+    /// A new object with room for `count` words, all zero.
+    pub(crate) fn create(name: &'static str, count: usize) -> io::Result<OwnedFd> {
+        let fd = memory::create(name, len_of(count)? as u64)?;
+        memory::seal_seals(&fd)?;
+        Ok(fd)
+    }
+
+    /// Maps an object that has exactly room for `count` words, by its seals.
+    pub(crate) fn attach(fd: impl AsFd, count: usize) -> io::Result<Self> {
+        let len = len_of(count)?;
+        if !memory::is_sealed_at(&fd, len as u64)? {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(Area { map: Map::writable(fd, len)?, count })
+    }
+
+    /// The word to sleep on. It is no part of [`words`](Self::words).
+    pub(crate) fn bell(&self) -> &AtomicU32 {
+        let bell = self.map.ptr().cast::<AtomicU32>();
+        // SAFETY: the map is page-aligned, longer than a word (`len_of`), sealed in size (`attach`)
+        // and alive as long as `self`; both sides access these four bytes as this atomic only.
+        unsafe { bell.as_ref() }
+    }
+
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `WORDS_AT` lies within the map, by `len_of`.
+        let first = unsafe { self.map.ptr().add(WORDS_AT) }.cast::<AtomicU64>();
+        // SAFETY: so many words lie behind it (`len_of`), aligned to the page and a multiple of 64
+        // bytes, initialised (a memory object is zeros), alive as long as `self`; all access by
+        // either side is atomic and of this size.
+        unsafe { std::slice::from_raw_parts(first.as_ptr(), self.count) }
+    }
+}
+
+fn len_of(count: usize) -> io::Result<usize> {
+    let len = count.checked_mul(size_of::<AtomicU64>()).and_then(|len| len.checked_add(WORDS_AT));
+    let len = len.filter(|&len| isize::try_from(len).is_ok());
+    len.ok_or_else(|| Errno::NOMEM.into())
+}
