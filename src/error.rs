@@ -33,9 +33,11 @@ pub enum Error {
          `main`, or say `pannier::premain!()` where `main` is not yours"
     )]
     NotInitialised,
-    /// This process was forked from the one that made the pool.
+    /// This process was forked from the one that made the pool or channel.
     #[cfg(feature = "shm")]
-    #[error("the pool belongs to the parent of this forked process; build one of its own here")]
+    #[error(
+        "the pool or channel belongs to the parent of this forked process; make one of its own here"
+    )]
     ForkedHandle,
     /// Pools are nested in each other's workers too deeply.
     #[cfg(feature = "pool")]

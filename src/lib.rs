@@ -33,6 +33,7 @@
 //! | hold large data | [`Buffer`], [`BufferMut`], and [`pod`] and [`bytes`] for fields of other types |
 //! | write and read frames without a pool | [`to_vec`], [`from_slice`], [`from_bytes`], [`Encoder`], [`Decoder`] |
 //! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
+//! | talk to one other process | module `channel` |
 //! | read what a stranger wrote | [`Limits`], [`FrameError`] |
 //!
 //! # Layers
@@ -44,7 +45,7 @@
 //! | --- | --- | --- |
 //! | none | buffer, frame, codec | values in frames, in memory; no system call |
 //! | `shm` | sys, shm | shared memory; for the layers above, not public yet |
-//! | `channel` | channel | messages between two processes; the same |
+//! | `channel` | channel | values between two processes |
 //! | `pool` (default) | process, task, pool, parallel | workers and maps |
 //!
 //! Two more features are for tests: `arbitrary` makes random values of this library's types, and

@@ -32,6 +32,8 @@ pub(super) struct Receiving {
     consumer: Consumer<Records>,
     /// A receiver sleeps, and will take the next record.
     asleep: bool,
+    /// Receivers that wait for it to come back.
+    others: usize,
     /// The socket is at its end.
     ended: bool,
     /// The peer wrote nonsense: nothing it writes is looked at any more.
@@ -82,6 +84,7 @@ impl Receiving {
         Receiving {
             consumer: Consumer::new(Records(lane)),
             asleep: false,
+            others: 0,
             ended: false,
             broken: false,
             hello_is_read: false,
@@ -156,18 +159,18 @@ impl End {
 
     fn wait_for_receiver<'h>(
         &self,
-        half: MutexGuard<'h, Receiving>,
+        mut half: MutexGuard<'h, Receiving>,
         until: Until,
     ) -> Result<MutexGuard<'h, Receiving>, Silence> {
-        let Some(left) = until.left() else {
-            let woken = self.receiver_awake.wait(half);
-            return Ok(woken.unwrap_or_else(PoisonError::into_inner));
-        };
-        if left.is_zero() {
+        let left = until.left();
+        if left.is_some_and(|left| left.is_zero()) {
             return Err(Silence::Empty);
         }
-        let woken = self.receiver_awake.wait_timeout(half, left);
-        Ok(woken.unwrap_or_else(PoisonError::into_inner).0)
+        half.others += 1;
+        let woken = self.receiver_awake.wait_timeout(half, left.unwrap_or(Duration::MAX));
+        let mut half = woken.unwrap_or_else(PoisonError::into_inner).0;
+        half.others -= 1;
+        Ok(half)
     }
 
     /// Makes the descriptor readable as soon as something comes, and hears what has come already.
@@ -193,7 +196,9 @@ impl End {
         let heard = self.sleep_alone(position, until, &mut spin);
         let mut half = self.lock_receiving();
         (half.asleep, half.spin) = (false, spin);
-        self.receiver_awake.notify_one();
+        if half.others > 0 {
+            self.receiver_awake.notify_one();
+        }
         match heard {
             Ok(heard) => half.note(heard),
             Err(Nonsense) => return Err(half.give_up()),

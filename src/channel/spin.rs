@@ -13,18 +13,22 @@ use crate::sys::wait::has_several_cpus;
 
 /// About what a wake-up costs.
 const LONGEST: Duration = Duration::from_micros(30);
-/// Looks between two at the clock.
-const LOOKS: u32 = 64;
-/// Success is remembered up to so many failures.
-const MOST_CREDIT: u8 = 8;
-/// Without credit, one wait in so many tries all the same: times change.
-const PROBE: u8 = 32;
+/// Looks between two at the clock: about a microsecond.
+const LOOKS: u32 = 32;
+/// Failures in a row that are forgiven. So many, since two processes that wake each other are put on
+/// one CPU by the kernel, and are parted only when both have wanted to run for some milliseconds.
+const MOST_CREDIT: u16 = 200;
+/// What one success is worth.
+const SUCCESS: u16 = 8;
+/// After so many waits without credit there is some again: times change.
+const PROBE: u16 = 4096;
+const PROBE_CREDIT: u16 = 100;
 
 /// What was learnt so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spin {
-    credit: u8,
-    until_probe: u8,
+    credit: u16,
+    until_probe: u16,
     several_cpus: bool,
 }
 
@@ -46,15 +50,18 @@ impl Spin {
             for _ in 0..LOOKS {
                 std::hint::spin_loop();
                 if is_there() {
-                    self.credit = (self.credit + 2).min(MOST_CREDIT);
+                    self.credit = (self.credit + SUCCESS).min(MOST_CREDIT);
                     return true;
                 }
             }
+            // The other side may wait for this very CPU: the kernel likes to put a process where
+            // it was woken from, and parts the two only later.
+            std::thread::yield_now();
             if began.elapsed() >= LONGEST {
                 self.credit = self.credit.saturating_sub(1);
                 // Beside the sleep that follows, asking costs nothing.
                 self.several_cpus = has_several_cpus();
-                return false;
+                return is_there();
             }
         }
     }
@@ -67,7 +74,7 @@ impl Spin {
         if self.until_probe > 0 {
             return false;
         }
-        self.until_probe = PROBE;
+        (self.until_probe, self.credit) = (PROBE, PROBE_CREDIT);
         self.several_cpus = has_several_cpus();
         self.several_cpus
     }
@@ -80,7 +87,7 @@ mod tests {
     #[test]
     fn what_never_comes_is_soon_not_looked_for() {
         let mut spin = Spin { credit: MOST_CREDIT, until_probe: PROBE, several_cpus: true };
-        for _ in 0..100 {
+        for _ in 0..MOST_CREDIT {
             assert!(!spin.wait(|| false));
         }
         assert_eq!(spin.credit, 0);

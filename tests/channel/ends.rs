@@ -1,4 +1,5 @@
 //! Birth and end of a channel: who closes, who dies, what is left.
+#![expect(unsafe_code, reason = "forks")]
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -18,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_sent_before_the_peer_starts_waits_for_it", sent_before),
     ("an_end_that_was_used_is_not_handed_over", used),
     ("a_descriptor_that_is_no_end_is_refused", no_end),
+    ("a_forked_child_is_refused_and_the_parent_goes_on", forked),
     ("nothing_is_left_behind", nothing_left),
 ];
 
@@ -90,6 +92,38 @@ fn no_end() {
     assert!(Channel::<(), ()>::from_fd(file).is_err());
     let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     assert!(Channel::<(), ()>::from_fd(stream.into()).is_err());
+}
+
+fn forked() {
+    let (ours, theirs) = channel::pair::<Buffer<u64>, u64>().unwrap();
+    ours.send(vec![1; 5_000].into()).unwrap();
+    let received = theirs.recv().unwrap();
+    // SAFETY: this thread is the only one that holds a lock, the child only looks, and it ends at once.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let is_refused = |error: &dyn std::error::Error| {
+            let mut causes = std::iter::successors(Some(error), |error| error.source());
+            causes.any(|error| error.to_string().contains("forked"))
+        };
+        let refused = [
+            ours.send(Buffer::default()).is_err_and(|error| is_refused(&error)),
+            ours.try_send(Buffer::default()).is_err_and(|error| is_refused(&error)),
+            ours.recv().is_err_and(|error| is_refused(&error)),
+            theirs.try_recv().is_err_and(|error| is_refused(&error)),
+            theirs.hand_to(&mut Command::new("true"), "x").is_err(),
+        ];
+        drop((received, ours));
+        let sound = shared_maps().is_empty() && refused == [true; 5];
+        // SAFETY: ends this process, without the exit handlers that are its parent's.
+        unsafe { libc::_exit(i32::from(!sound)) };
+    }
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let ended = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    assert_eq!(ended.unwrap().unwrap().1.exit_status(), Some(0));
+    theirs.send(received.iter().sum()).unwrap();
+    assert_eq!(ours.recv().unwrap(), 5_000);
+    drop(ours);
+    assert!(matches!(theirs.recv(), Err(RecvError::Closed)));
 }
 
 fn nothing_left() {
