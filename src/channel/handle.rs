@@ -188,9 +188,9 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryRecvError::Empty) when there is none; from then on the
-    /// [descriptor](Self#impl-AsFd-for-Channel<S,+R>) is readable as soon as there is something to
-    /// receive or the peer has gone. Else as [`recv`](Self::recv).
+    /// [`Empty`](TryRecvError::Empty) when there is none; from then on the descriptor
+    /// ([`AsFd`]) is readable as soon as there is something to receive or the peer has gone. Else as
+    /// [`recv`](Self::recv).
     ///
     /// # Examples
     ///
