@@ -824,24 +824,29 @@ def descriptor_text(index, d):
 
 def print_file(path):
     """Prints the frames of a file. False if one of them is refused."""
-    limits = Limits(frame_len=STREAM_FRAME_LEN)
-    with open(path, "rb") as file:
-        try:
-            for number, frame in enumerate(read_stream(file, limits)):
+    # A file may hold a stream of frames (section 11.2), and one frame is a stream of one.
+    number = 0
+    try:
+        with open(path, "rb") as file:
+            for frame in read_stream(file):
                 verify(frame)
-                h = frame.header
-                print(
-                    f"{path}: frame {number}: {h.frame_len} bytes, metadata {h.meta_len}, "
-                    f"buffers {h.buffers}, tag {h.tag}"
-                    + (", checksums" if h.has_checksum else "")
-                )
-                for index, d in enumerate(frame.descriptors):
-                    print("  " + descriptor_text(index, d))
-                print(value_text(metadata_tree(frame), frame))
-        except FrameError as error:
-            print(f"{path}: {error}")
-            return False
+                print_frame(f"{path}: frame {number}", frame)
+                number += 1
+    except (FrameError, OSError) as error:
+        print(f"{path}: {error}")
+        return False
+    if number == 0:
+        print(f"{path}: no frames")
     return True
+
+
+def print_frame(title, frame):
+    h = frame.header
+    checksums = ", checksums" if h.has_checksum else ""
+    print(f"{title}: {h.frame_len} bytes, {h.buffers} buffers, tag {h.tag}{checksums}")
+    for index, d in enumerate(frame.descriptors):
+        print("  " + descriptor_text(index, d))
+    print(value_text(metadata_tree(frame), frame))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1037,7 +1042,7 @@ def generate(rules):
         # A number inside the piece, little-endian, which goes on by `step` each time.
         at, size = rule["count"]["at"], rule["count"]["size"]
         for n in range(times):
-            number = rule["count"]["from"] + n * rule["count"]["step"]
+            number = number_of(rule["count"]["from"]) + n * rule["count"]["step"]
             piece[at : at + size] = number.to_bytes(size, "little")
             out += piece
     return bytes(out)
@@ -1049,6 +1054,8 @@ def vector_limits(vector):
         if name == "segments":
             # Permitted, and there are none.
             value = {} if value else None
+        else:
+            value = number_of(value)
         setattr(limits, name, value)
     return limits
 
@@ -1092,7 +1099,7 @@ def compare_one(wanted, found):
         if not isinstance(found, list) or len(wanted) != len(found):
             return None
         return list(zip(wanted, found))
-    (name, inner), = wanted.items()
+    name, inner = next(iter(wanted.items()))
     if name == "int":
         same = type(found) is int and found == int(inner)
     elif name in ("f32", "f64"):
@@ -1254,7 +1261,7 @@ def check_vectors(directory):
         for path in paths:
             try:
                 faults = check(path, json.loads(path.read_text(encoding="utf-8")))
-            except (KeyError, OSError, ValueError) as error:
+            except (KeyError, OSError, TypeError, ValueError) as error:
                 faults = [f"the vector itself cannot be read: {error!r}"]
             for fault in faults:
                 print(f"{sort}/{path.stem}: {fault}")
@@ -1267,6 +1274,8 @@ def check_vectors(directory):
 
 
 def main(arguments):
+    # A string may hold what the terminal cannot show.
+    sys.stdout.reconfigure(errors="backslashreplace")
     if arguments == ["--self-test"]:
         count, faults = self_test()
         print("\n".join(faults + [f"examples: {count}, {len(faults)} disagree"]))
