@@ -169,7 +169,6 @@ fn externals() -> Vec<Good> {
             "A buffer that only the application finds: sound, and `External` when decoded.",
             reference(0),
         )
-        .row(44)
         .buffers(vec![token()]),
         Good::new(
             "external_token",
