@@ -32,6 +32,11 @@ fn other_frames_break_no_promise() {
 }
 
 #[test]
+fn streams_break_no_promise() {
+    mutated("chunks", 0..20_000, chunks);
+}
+
+#[test]
 fn metadata_means_what_others_say_it_means() {
     mutated("differential", 0..50_000, differential);
 }
