@@ -10,8 +10,44 @@ mod arena;
 mod child;
 #[path = "shm/limits.rs"]
 mod limits;
+#[path = "shm/model.rs"]
+mod model;
 #[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/proc.rs"]
 mod proc;
 #[path = "shm/segment.rs"]
 mod segment;
+
+use std::fmt::Debug;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, OwnedFd};
+
+use pannier::shm::{Arena, ArenaReader, ArenaSegment, Lease, Place, SealedSegment, Segment};
+use pannier::{Buffer, BufferMut, BufferSink, Result};
+
+fn travels_between_threads<T: Send + Sync + Unpin + Debug + 'static>() {}
+
+#[test]
+fn the_surface_is_as_promised() {
+    let _: fn(usize) -> Result<Segment> = Segment::create;
+    let _: fn(Segment) -> Result<SealedSegment> = Segment::seal;
+    let _: fn(OwnedFd) -> Result<SealedSegment> = SealedSegment::attach;
+    let _: fn(SealedSegment) -> Buffer<u8> = SealedSegment::into_buffer;
+    let _: fn(u64) -> Result<Arena> = Arena::create;
+    let _: fn(&Arena, usize) -> Result<BufferMut<f64>> = Arena::alloc;
+    fn lends<T: Deref<Target = [u8]>>() {}
+    lends::<Segment>();
+    lends::<SealedSegment>();
+    fn is_written<T: DerefMut>() {}
+    is_written::<Segment>();
+    fn has_a_descriptor<T: AsFd + Clone>() {}
+    has_a_descriptor::<SealedSegment>();
+    has_a_descriptor::<ArenaSegment>();
+    fn takes_buffers<T: BufferSink + Clone>() {}
+    takes_buffers::<Arena>();
+    travels_between_threads::<Segment>();
+    travels_between_threads::<SealedSegment>();
+    travels_between_threads::<Arena>();
+    travels_between_threads::<ArenaReader>();
+    travels_between_threads::<(Lease, Place)>();
+}

@@ -25,11 +25,15 @@ fn sent(segment: &pannier::shm::ArenaSegment) -> OwnedFd {
 /// A reader in this process, with everything attached.
 fn reader(arena: &Arena) -> ArenaReader {
     let mut reader = ArenaReader::new();
+    attach_all(&mut reader, arena);
+    reader
+}
+
+pub(crate) fn attach_all(reader: &mut ArenaReader, arena: &Arena) {
     for segment in arena.segments() {
         // SAFETY: the tests keep their leases while they read.
         unsafe { reader.attach(segment.number(), sent(&segment)) }.expect("an arena's segment");
     }
-    reader
 }
 
 #[test]
