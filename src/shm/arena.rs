@@ -24,7 +24,8 @@ use crate::sys::{huge, spill};
 ///
 /// Memory that is fresh costs a page fault for every 4 KiB, which takes longer than copying them;
 /// a block that comes back is warm, and the last one back is the first one out. Blocks are powers
-/// of two up to 1 MiB, several in a segment; a larger one has a segment of its own.
+/// of two up to 1 MiB, several in a segment; a larger one has a segment of its own. Each segment takes
+/// one descriptor.
 ///
 /// As a [`BufferSink`](crate::BufferSink) it takes the buffers of a value out of band: those that
 /// lie in it already are not copied, others are, once for each time they are placed. Then

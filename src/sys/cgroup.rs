@@ -45,20 +45,21 @@ struct Group {
 
 /// What the files of a version are called.
 struct Files {
-    limit: &'static str,
+    /// Beyond the first the kernel kills; beyond others it brings everything almost to a halt.
+    limits: &'static [&'static str],
     usage: &'static str,
     /// Lines of memory.stat that count file cache, descendants included.
     cache: [&'static str; 2],
 }
 
 const VERSION_1: Files = Files {
-    limit: "memory.limit_in_bytes",
+    limits: &["memory.limit_in_bytes"],
     usage: "memory.usage_in_bytes",
     cache: ["total_inactive_file ", "total_active_file "],
 };
 
 const VERSION_2: Files = Files {
-    limit: "memory.max",
+    limits: &["memory.max", "memory.high"],
     usage: "memory.current",
     cache: ["inactive_file ", "active_file "],
 };
@@ -70,7 +71,10 @@ impl Group {
         let (hierarchy, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let path = PathBuf::from(path.trim_start_matches('/'));
         if hierarchy == "0" {
-            return Some(Group { root: root.to_owned(), path, files: &VERSION_2 });
+            // Beside version 1 it is mounted one level below.
+            let beside = root.join("unified");
+            let root = if beside.is_dir() { beside } else { root.to_owned() };
+            return Some(Group { root, path, files: &VERSION_2 });
         }
         let counts_memory = controllers.split(',').any(|controller| controller == "memory");
         counts_memory.then(|| Group { root: root.join("memory"), path, files: &VERSION_1 })
@@ -88,7 +92,8 @@ fn left_in(group: &Path, files: &Files) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(group.join(name)).ok();
     let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
     // "max", or a number beyond all memory, is no limit.
-    let limit = number(files.limit).filter(|&limit| limit < 1 << 60)?;
+    let limits = files.limits.iter().filter_map(|name| number(name));
+    let limit = limits.filter(|&limit| limit < 1 << 60).min()?;
     // A limit holds also where the usage is not to be seen.
     let usage = number(files.usage).unwrap_or(0);
     let stat = read("memory.stat").unwrap_or_default();
@@ -192,6 +197,21 @@ mod tests {
         let both = "7:memory:/x/y\n0::/a/b/c\n";
         assert_eq!(headroom_in(&tree.0, both), Some(32_000 - 1_000 - 1_000));
         assert_eq!(headroom_in(&tree.0, "0::/a/b/gone\n"), Some(64_000 - 10_000 - 2_000));
+    }
+
+    #[test]
+    fn a_limit_that_slows_down_counts_as_one_that_kills() {
+        let tree = Tree::new(
+            "high",
+            &[
+                ("unified/a/memory.max", "64000\n"),
+                ("unified/a/memory.high", "32000\n"),
+                ("unified/a/memory.current", "1000\n"),
+                ("unified/b/memory.high", "max\n"),
+            ],
+        );
+        assert_eq!(headroom_in(&tree.0, "0::/a\n"), Some(32_000 - 1_000 - 1_000));
+        assert_eq!(headroom_in(&tree.0, "0::/b\n"), None);
     }
 
     #[test]
