@@ -9,13 +9,19 @@ use crate::codec::parts::{BufferSink, Placement};
 use crate::error::Error;
 use crate::shm::Arena;
 
-/// Takes every buffer; one that lies elsewhere is copied into the arena.
+/// Takes every buffer that is not empty; one that lies elsewhere is copied into the arena.
 impl BufferSink for Arena {
     fn place(&mut self, buffer: &Buffer<u8>) -> Result<Placement, CodecError> {
+        if buffer.is_empty() {
+            return Ok(Placement::InBand);
+        }
         placed(Arena::place(self, buffer))
     }
 
     fn place_slice(&mut self, bytes: &[u8]) -> Result<Placement, CodecError> {
+        if bytes.is_empty() {
+            return Ok(Placement::InBand);
+        }
         placed(self.place_copy(bytes))
     }
 }

@@ -75,7 +75,7 @@ impl Arena {
         Ok(Arena { memory, placed: Lease::default() })
     }
 
-    /// Puts what is over the budget into files in this folder instead of refusing it.
+    /// Puts what is over the budget into files in this folder instead of refusing it, for all clones.
     ///
     /// The files have no name, so nothing can stay behind, and their space is taken before they are
     /// used, so a full disk is an error and not a signal. (A file system that copies on write, or a
@@ -245,7 +245,8 @@ impl Arena {
         Ok(huge::bytes_within(&addresses)?)
     }
 
-    /// Notes where a buffer lies in the arena, after copying it there if it lies elsewhere.
+    /// Notes where a buffer lies in the arena, after copying it there if it lies elsewhere. It is not
+    /// empty: nothing lies nowhere.
     pub(crate) fn place(&mut self, buffer: &Buffer<u8>) -> Result<()> {
         let Some(located) = self.memory()?.locate(buffer) else { return self.place_copy(buffer) };
         self.note(buffer.clone(), located);

@@ -7,12 +7,13 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
 use std::sync::Arc;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr, write};
 
 use super::error::{Seal, SegmentError};
 use crate::buffer::{Buffer, Memo, Owner, Place};
@@ -61,19 +62,10 @@ impl Segment {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn create(len: usize) -> Result<Self> {
-        if len == 0 {
-            return Err(SegmentError::Empty.into());
-        }
-        let wanted = u64::try_from(len).unwrap_or(u64::MAX);
-        let limit = cgroup::headroom().unwrap_or(u64::MAX);
-        if wanted > limit {
-            return Err(Error::OutOfMemory { wanted, limit });
-        }
-        let made = memory::create("pannier", wanted).and_then(|fd| {
-            let map = Map::writable(&fd, len)?;
-            Ok(Segment { map, fd: OwnedHere::new(fd) })
-        });
-        made.map_err(|error| out_of_memory_or(error, wanted, limit))
+        let (fd, limit) = new_object(len)?;
+        let map = Map::writable(&*fd, len);
+        let map = map.map_err(|error| out_of_memory_or(error, bytes(len), limit))?;
+        Ok(Segment { map, fd })
     }
 
     /// Against writing, shrinking and growing, for everybody: from here on nobody can change it.
@@ -172,6 +164,33 @@ pub struct SealedSegment {
 }
 
 impl SealedSegment {
+    /// A copy of these bytes, sealed.
+    ///
+    /// For bytes that are there already this takes about half as long as a [`Segment`] that they are
+    /// copied into: the kernel copies them without a page fault.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::create`] and [`Segment::seal`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let sealed = pannier::shm::SealedSegment::copy_from_slice(b"west")?;
+    /// assert_eq!(&*sealed, b"west");
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn copy_from_slice(bytes: &[u8]) -> Result<Self> {
+        let (fd, _) = new_object(bytes.len())?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = retry_on_intr(|| write(&*fd, rest)).map_err(io::Error::from)?;
+            rest = &rest[written..];
+        }
+        memory::seal_writes(&*fd)?;
+        Self::map(fd, bytes.len())
+    }
+
     /// Maps what another process has sealed. Seals and size are checked before.
     ///
     /// # Errors
@@ -194,7 +213,7 @@ impl SealedSegment {
     pub fn attach(fd: OwnedFd) -> Result<Self> {
         let facts = memory::facts(&fd)?.ok_or(SegmentError::NotMemory)?;
         check(&facts, facts.cannot_be_written)?;
-        let len = usize::try_from(facts.len).map_err(|_| std::io::Error::from(Errno::NOMEM))?;
+        let len = usize::try_from(facts.len).map_err(|_| io::Error::from(Errno::NOMEM))?;
         Self::map(OwnedHere::new(fd), len)
     }
 
@@ -289,8 +308,27 @@ pub(super) fn check(facts: &Facts, is_write_sealed: bool) -> Result<(), SegmentE
     }
 }
 
+/// A memory object of this length, if there is so much, and how much there was.
+fn new_object(len: usize) -> Result<(OwnedHere<OwnedFd>, u64)> {
+    if len == 0 {
+        return Err(SegmentError::Empty.into());
+    }
+    let wanted = bytes(len);
+    let limit = cgroup::headroom().unwrap_or(u64::MAX);
+    if wanted > limit {
+        return Err(Error::OutOfMemory { wanted, limit });
+    }
+    let made = memory::create("pannier", wanted);
+    let fd = made.map_err(|error| out_of_memory_or(error, wanted, limit))?;
+    Ok((OwnedHere::new(fd), limit))
+}
+
+fn bytes(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
 /// The error for memory that the kernel did not give.
-pub(super) fn out_of_memory_or(error: std::io::Error, wanted: u64, limit: u64) -> Error {
+pub(super) fn out_of_memory_or(error: io::Error, wanted: u64, limit: u64) -> Error {
     match Errno::from_io_error(&error) {
         Some(Errno::NOMEM | Errno::NOSPC) => Error::OutOfMemory { wanted, limit },
         _ => Error::Io(error),

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use pannier::shm::{Arena, ArenaReader, Place, Seal, SealedSegment, Segment, SegmentError};
-use pannier::{Buffer, BufferMut, CodecError, Decoder, Encoder, Error};
+use pannier::{Buffer, BufferMut, BufferSink, CodecError, Decoder, Encoder, Error, Placement};
 
 use crate::child::{Folder, command, in_child, passes, told};
 use crate::proc::{count, lies_in_shared_memory, shared_maps};
@@ -144,6 +144,21 @@ fn buffers_of_the_arena_are_placed_without_a_copy_and_others_with_one() {
     assert_eq!(read.3, vec![7; 6_000]);
     assert_eq!(read.1.as_ptr(), &raw const read.0[100], "the slice lies in the column");
     assert!(lies_in_shared_memory(&read.2));
+}
+
+#[test]
+fn what_is_empty_is_not_placed() {
+    let mut arena = arena(MIB);
+    let empty = Buffer::<u8>::default();
+    assert_eq!(BufferSink::place(&mut arena, &empty).expect("no error"), Placement::InBand);
+    assert_eq!(arena.place_slice(&[]).expect("no error"), Placement::InBand);
+    assert_eq!((arena.take_lease().places().len(), arena.stats().segments), (0, 0));
+    let value = (Buffer::<u64>::default(), arena.alloc::<f64>(0).expect("nothing").freeze());
+    let metadata = Encoder::new().threshold(0).to_parts(&value, &mut arena).expect("a value");
+    let mut none = Vec::new();
+    let read: (Buffer<u64>, Buffer<f64>) =
+        Decoder::new().from_parts(&metadata, &mut none).expect("the value");
+    assert_eq!(read, value);
 }
 
 #[test]

@@ -14,9 +14,13 @@ use crate::proc::{count, shared_maps};
 const ALL: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
 fn sealed(contents: &[u8]) -> SealedSegment {
+    let copy = SealedSegment::copy_from_slice(contents).expect("memory");
     let mut segment = Segment::create(contents.len()).expect("memory");
     segment.copy_from_slice(contents);
-    segment.seal().expect("a seal")
+    let sealed = segment.seal().expect("a seal");
+    assert_eq!(*copy, *sealed);
+    // Both ways lead to the same, so each test takes one.
+    if contents.len() % 2 == 0 { sealed } else { copy }
 }
 
 /// Somebody else's memory object.
@@ -132,6 +136,8 @@ fn what_is_empty_or_has_no_memory_is_not_attached() {
         "{why}"
     );
     assert!(matches!(Segment::create(0), Err(Error::Segment(SegmentError::Empty))));
+    let copy = SealedSegment::copy_from_slice(&[]);
+    assert!(matches!(copy, Err(Error::Segment(SegmentError::Empty))));
 }
 
 #[test]
