@@ -58,7 +58,7 @@ impl Segment {
     /// use pannier::{Error, shm::Segment};
     ///
     /// assert!(Segment::create(100)?.iter().all(|&byte| byte == 0));
-    /// assert!(matches!(Segment::create(1 << 60), Err(Error::OutOfMemory { .. })));
+    /// assert!(matches!(Segment::create(usize::MAX), Err(Error::OutOfMemory { .. })));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn create(len: usize) -> Result<Self> {

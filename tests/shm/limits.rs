@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use pannier::shm::{Arena, Segment};
 use pannier::{BufferMut, Error};
+use rustix::fs::{AtFlags, CWD, linkat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child::{Folder, command, command_in_namespace, in_child, passes, skip, told};
@@ -86,16 +87,36 @@ fn the_limit_for_files_is_an_error_and_not_a_signal() {
 }
 
 #[test]
+fn more_than_the_machine_has_is_an_error_with_both_figures() {
+    in_child("limits::more_than_the_machine_has_is_an_error_with_both_figures", || {
+        // So that this test fails, and takes no other program's memory, where nobody asks first.
+        limit(Resource::Fsize, 4 * MIB as u64);
+        let arena = Arena::create(u64::MAX).expect("an arena");
+        for outcome in
+            [Segment::create(1 << 50).map(|_| ()), arena.alloc::<u8>(1 << 50).map(|_| ())]
+        {
+            let Err(Error::OutOfMemory { wanted, limit, .. }) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert!(wanted == 1 << 50 && limit < 1 << 50, "{limit}");
+        }
+        assert!(matches!(Segment::create(usize::MAX), Err(Error::OutOfMemory { .. })));
+    });
+}
+
+#[test]
 fn addresses_that_are_used_up_are_an_error() {
     in_child("limits::addresses_that_are_used_up_are_an_error", || {
-        limit(Resource::As, 1 << 30);
+        let pages = fs::read_to_string("/proc/self/statm").expect("proc is mounted");
+        let pages: u64 = pages.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+        limit(Resource::As, pages * 4096 + 256 * MIB as u64);
         let arena = Arena::create(1 << 40).expect("an arena");
         for _ in 0..2 {
-            let (blocks, why) = exhaust(&arena, 64 * MIB);
+            let (blocks, why) = exhaust(&arena, 16 * MIB);
             assert!(matches!(why, Error::OutOfMemory { .. }), "{why:?}");
-            assert!((2..16).contains(&blocks.len()), "{}", blocks.len());
+            assert!((2..=16).contains(&blocks.len()), "{}", blocks.len());
         }
-        assert!(matches!(Segment::create(2 << 30), Err(Error::OutOfMemory { .. })));
+        assert!(matches!(Segment::create(300 * MIB), Err(Error::OutOfMemory { .. })));
     });
 }
 
@@ -173,7 +194,8 @@ fn over_the_budget_blocks_lie_in_files_that_have_no_name() {
     let fd: OwnedFd = segment.as_fd().try_clone_to_owned().expect("a descriptor");
     assert!(fs::File::from(fd).set_len(0).is_err());
     let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&segment.as_fd()));
-    assert!(rustix::fs::link(again.as_str(), folder.as_ref().join("name")).is_err());
+    let name = folder.as_ref().join("name");
+    assert!(linkat(CWD, again, CWD, name, AtFlags::SYMLINK_FOLLOW).is_err());
     assert!(blocks.iter().all(|block| block.iter().all(|&byte| byte == 7)));
     // Files are recycled, trimmed, and closed as segments in memory are.
     let address = blocks[5].as_ptr();

@@ -153,17 +153,6 @@ fn descriptors_of_something_else_are_not_attached() {
 }
 
 #[test]
-fn more_than_the_machine_has_is_an_error_with_both_figures() {
-    match Segment::create(1 << 50) {
-        Err(Error::OutOfMemory { wanted, limit, .. }) => {
-            assert!(limit < 1 << 50 && wanted == 1 << 50)
-        }
-        other => panic!("{other:?}"),
-    }
-    assert!(matches!(Segment::create(usize::MAX), Err(Error::OutOfMemory { .. })));
-}
-
-#[test]
 fn nothing_is_left_of_segments() {
     in_child("segment::nothing_is_left_of_segments", || {
         drop(Segment::create(1)); // what is made once is made now
