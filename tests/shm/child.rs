@@ -81,7 +81,11 @@ impl AsRef<Path> for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Not with what is in it: nothing may be.
-        std::fs::remove_dir(&self.0).expect("nothing is left in the folder");
+        if std::thread::panicking() {
+            let _gone = std::fs::remove_dir_all(&self.0);
+        } else {
+            // Not with what is in it: nothing may be.
+            std::fs::remove_dir(&self.0).expect("nothing is left in the folder");
+        }
     }
 }
