@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use pannier::shm::{Arena, ArenaReader, Place, Seal, SealedSegment, Segment, SegmentError};
 use pannier::{Buffer, BufferMut, BufferSink, CodecError, Decoder, Encoder, Error, Placement};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::child::{Folder, command, in_child, passes, told};
 use crate::proc::{count, lies_in_shared_memory, shared_maps};
@@ -251,6 +252,8 @@ fn read_as_a_peer(told: &str) {
     // The arena is its owner's alone to write.
     assert_eq!(file.write_all(b"damage").expect_err("sealed").kind(), ErrorKind::PermissionDenied);
     assert_eq!(file.set_len(0).expect_err("sealed").kind(), ErrorKind::PermissionDenied);
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    assert_eq!(fallocate(&file, punch, 0, 4096), Err(rustix::io::Errno::PERM));
     let column = column.try_into_mut().expect_err("it is not ours to write");
     // Buffers outlive the reader and what it attached.
     reader.detach(places[0].segment());
