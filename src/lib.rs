@@ -33,6 +33,7 @@
 //! | hold large data | [`Buffer`], [`BufferMut`], and [`pod`] and [`bytes`] for fields of other types |
 //! | write and read frames without a pool | [`to_vec`], [`from_slice`], [`from_bytes`], [`Encoder`], [`Decoder`] |
 //! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
+//! | share memory without a pool | `shm::Segment`, `shm::Arena` |
 //! | read what a stranger wrote | [`Limits`], [`FrameError`] |
 //!
 //! # Layers
@@ -43,8 +44,8 @@
 //! | feature | floors | what it brings |
 //! | --- | --- | --- |
 //! | none | buffer, frame, codec | values in frames, in memory; no system call |
-//! | `shm` | sys, shm | shared memory; for the layers above, not public yet |
-//! | `channel` | channel | messages between two processes; the same |
+//! | `shm` | sys, shm | shared memory: segments and arenas; files in place |
+//! | `channel` | channel | messages between two processes; for the layer above, not public yet |
 //! | `pool` (default) | process, task, pool, parallel | workers and maps |
 //!
 //! Two more features are for tests: `arbitrary` makes random values of this library's types, and
@@ -76,7 +77,7 @@ mod pool;
 #[cfg(feature = "pool")]
 mod process;
 #[cfg(feature = "shm")]
-mod shm;
+pub mod shm;
 #[cfg(feature = "shm")]
 mod sys;
 #[cfg(feature = "pool")]

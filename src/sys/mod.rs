@@ -10,6 +10,7 @@ pub(crate) mod child;
 pub(crate) mod epoch;
 #[cfg(feature = "pool")]
 pub(crate) mod host;
+pub(crate) mod huge;
 pub(crate) mod map;
 pub(crate) mod memory;
 #[cfg(feature = "pool")]
@@ -20,5 +21,6 @@ pub(crate) mod poller;
 pub(crate) mod signal;
 #[cfg(feature = "channel")]
 pub(crate) mod socket;
+pub(crate) mod spill;
 #[cfg(feature = "channel")]
 pub(crate) mod words;
