@@ -8,6 +8,8 @@ use crate::codec::CodecError;
 use crate::frame::FrameError;
 #[cfg(feature = "pool")]
 use crate::pool::{RemoteError, StartFailed, TaskError};
+#[cfg(feature = "shm")]
+use crate::shm::SegmentError;
 
 /// A result of this library; the error is [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -33,10 +35,10 @@ pub enum Error {
          `main`, or say `pannier::premain!()` where `main` is not yours"
     )]
     NotInitialised,
-    /// This process was forked from the one that made the pool or channel.
+    /// This process was forked from the one that made the pool, channel, arena or segment.
     #[cfg(feature = "shm")]
     #[error(
-        "the pool or channel belongs to the parent of this forked process; make one of its own here"
+        "the pool, channel or memory belongs to the parent of this forked process; make another here"
     )]
     ForkedHandle,
     /// Pools are nested in each other's workers too deeply.
@@ -82,7 +84,11 @@ pub enum Error {
     #[cfg(feature = "pool")]
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// There is no memory, or the pool's memory limit is reached. Both figures are bytes.
+    /// A descriptor, or a place in a segment, that another process named and that is not used.
+    #[cfg(feature = "shm")]
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// There is no memory, or the limit of the pool or arena is reached. Both figures are bytes.
     #[error(
         "no memory for {wanted} bytes within the limit of {limit}; free buffers, or raise the limit"
     )]

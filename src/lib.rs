@@ -34,6 +34,7 @@
 //! | write and read frames without a pool | [`to_vec`], [`from_slice`], [`from_bytes`], [`Encoder`], [`Decoder`] |
 //! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
 //! | talk to one other process | module `channel` |
+//! | share memory without a pool | `shm::Segment`, `shm::Arena` |
 //! | read what a stranger wrote | [`Limits`], [`FrameError`] |
 //!
 //! # Layers
@@ -44,7 +45,7 @@
 //! | feature | floors | what it brings |
 //! | --- | --- | --- |
 //! | none | buffer, frame, codec | values in frames, in memory; no system call |
-//! | `shm` | sys, shm | shared memory; for the layers above, not public yet |
+//! | `shm` | sys, shm | shared memory: segments and arenas; files in place |
 //! | `channel` | channel | values between two processes |
 //! | `pool` (default) | process, task, pool, parallel | workers and maps |
 //!
@@ -77,7 +78,7 @@ mod pool;
 #[cfg(feature = "pool")]
 mod process;
 #[cfg(feature = "shm")]
-mod shm;
+pub mod shm;
 #[cfg(feature = "shm")]
 mod sys;
 #[cfg(feature = "pool")]

@@ -392,6 +392,41 @@ fn advancing_beyond_the_space_is_a_bug_of_the_caller() {
 }
 
 #[test]
+#[should_panic(expected = "where there was space for")]
+fn it_is_one_after_an_error_too() {
+    let mut reader = FrameReader::new(Limits::default());
+    feed(&mut reader, &[b'x'; 64]);
+    assert_eq!(reader.next_frame(), Err(FrameError::BadMagic));
+    reader.advance(usize::MAX);
+}
+
+#[test]
+fn memory_of_a_backlog_is_given_back_although_the_next_frame_has_begun() {
+    let stream = stream_of(&[1_000; 2_000]);
+    let next = stream_of(&[10]);
+    let mut reader = FrameReader::new(Limits::default());
+    feed(&mut reader, &stream);
+    feed(&mut reader, &next[..1]);
+    assert!(reader.space().len() > 100_000, "it has grown");
+    assert_eq!(taken(&mut reader).concat(), stream);
+    assert!(reader.space().len() <= 16 << 10);
+    feed(&mut reader, &next[1..]);
+    assert_eq!(taken(&mut reader), [next]);
+}
+
+#[test]
+fn a_stream_that_goes_on_behind_an_error_costs_no_memory() {
+    let mut reader = FrameReader::new(Limits::default());
+    feed(&mut reader, &[b'x'; 64]);
+    assert_eq!(reader.next_frame(), Err(FrameError::BadMagic));
+    for _ in 0..100 {
+        feed(&mut reader, &[b'x'; 10_000]);
+        assert!(reader.space().len() <= 16 << 10);
+    }
+    assert_eq!(reader.finish(), Err(FrameError::BadMagic));
+}
+
+#[test]
 fn one_flipped_bit_anywhere_in_a_checksummed_frame_is_found() {
     let value = (Buffer::from([1.5f32, 2.5, 3.5]), "text", Buffer::from([7u8; 100]));
     let encoder = Encoder::new().checksum(true).threshold(8);

@@ -127,7 +127,7 @@ fn bad_vectors_are_refused_as_their_json_says() {
     cases.iter().for_each(read::Case::is_refused_as_said);
 }
 
-/// Section 1.10 of the format, as it is printed there.
+/// Section 13.1 of the format, as it is printed there.
 #[test]
 fn the_worked_example_is_that_of_the_format() {
     vectors();

@@ -5,6 +5,8 @@
 
 mod buffer;
 mod descriptors;
+#[cfg(feature = "shm")]
+mod file;
 mod messages;
 
 use std::time::Duration;
@@ -21,5 +23,7 @@ fn main() {
     messages::bench(&mut criterion);
     buffer::bench(&mut criterion);
     descriptors::bench(&mut criterion);
+    #[cfg(feature = "shm")]
+    file::bench(&mut criterion);
     criterion.final_summary();
 }

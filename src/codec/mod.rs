@@ -7,6 +7,8 @@
 
 #[cfg(feature = "arbitrary")]
 mod arbitrary;
+#[cfg(feature = "shm")]
+mod arena;
 mod bodies;
 mod buffer_impls;
 pub mod bytes;

@@ -9,9 +9,10 @@ use std::fmt;
 
 /// Why bytes are not a frame that this reader accepts.
 ///
-/// The checks have a fixed order, so two readers name the same error for the same bytes. `at` is a
-/// byte position, of the metadata in [`Meta`](FrameError::Meta) and of the frame elsewhere; `index`
-/// counts descriptors from zero.
+/// The checks have a fixed order, so two readers name the same error for the same bytes (all but
+/// `RepeatBudget`, since copying costs it and sharing does not). `at` is a byte position, of the
+/// metadata in [`Meta`](FrameError::Meta) and of the frame elsewhere; `index` counts descriptors
+/// from zero.
 ///
 /// ```
 /// use pannier::FrameError;
@@ -196,7 +197,7 @@ pub enum MetaFault {
     Utf8,
     /// An extension type that the format does not have.
     UnknownExt,
-    /// A reference to a buffer that is not written in its shortest form.
+    /// A reference whose index is missing, too long, or wider than it needs to be.
     ExtLen,
     /// A reference to a buffer that the table does not have.
     RefRange,
@@ -271,7 +272,7 @@ impl fmt::Display for MetaFault {
             MetaFault::Reserved => "byte c1, which begins no value",
             MetaFault::Utf8 => "string is not utf-8",
             MetaFault::UnknownExt => "unknown extension type",
-            MetaFault::ExtLen => "buffer reference is not in its shortest form",
+            MetaFault::ExtLen => "buffer reference has no index of the right width",
             MetaFault::RefRange => "reference to a buffer that is not in the table",
             MetaFault::RefOrder => "buffers are not first referenced in the order of the table",
             MetaFault::Unreferenced => "the table has buffers that are never referenced",

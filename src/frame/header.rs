@@ -12,7 +12,7 @@ use super::wire::{Cursor, align_up, wide};
 /// Bytes of the header.
 pub(crate) const HEADER_LEN: usize = 32;
 
-pub(super) const MAGIC: [u8; 4] = [0xc1, b'P', b'N', b'R'];
+pub(crate) const MAGIC: [u8; 4] = [0xc1, b'P', b'N', b'R'];
 pub(super) const VERSION: u8 = 1;
 /// The only flag of version 1 that a reader must understand.
 pub(super) const CHECKSUM: u8 = 1;

@@ -1,8 +1,8 @@
 //! A frame on its way in: its bytes so far, and how many are needed next.
 //!
-//! Promises: memory grows with what has arrived and never with what was announced; the bytes lie
-//! at a multiple of 64, so that buffers can be used where they are; growing moves them at most
-//! once in a doubling. Does not know: where bytes come from.
+//! Promises: memory grows with what has arrived, by a mebibyte at least, and never with what was
+//! announced; the bytes lie at a multiple of 64, so that buffers can be used where they are;
+//! growing moves them at most once in a doubling. Does not know: where bytes come from.
 
 #![forbid(unsafe_code)]
 
@@ -120,7 +120,7 @@ fn at_most(missing: u64, most: usize) -> usize {
 }
 
 /// Memory is allocated in steps of at least so many bytes.
-const STEP: usize = 16 << 20;
+const STEP: usize = 1 << 20;
 /// Room is offered, and filled with zeros before, so many bytes at a time: they stay in the cache.
 const CHUNK: usize = 256 << 10;
 const ALIGN: usize = 1 << FRAME_ALIGN;

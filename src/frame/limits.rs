@@ -58,6 +58,8 @@ impl Limits {
 
     /// Limits that keep a fuzzer fast: 64 KiB a frame, depth 16, little of everything else.
     ///
+    /// They may change in any release: what is under the feature `fuzzing` is outside of semver.
+    ///
     /// ```
     /// let tiny = pannier::Limits::tiny();
     /// assert_eq!((tiny.frame_len, tiny.depth), (1 << 16, 16));

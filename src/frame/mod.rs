@@ -31,8 +31,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use descriptor::DESCRIPTOR_LEN;
 pub use descriptor::{Descriptor, Location};
 pub use error::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault};
+#[cfg(feature = "fuzzing")]
+pub(crate) use header::{HEADER_LEN, MAGIC};
 pub(crate) use incoming::Incoming;
 pub use kind::Kind;
 pub use limits::Limits;

@@ -28,9 +28,11 @@ use super::wire::wide;
 /// the stream cannot be found into again, and the error stays.
 ///
 /// Between [`space`](Self::space) and [`advance`](Self::advance) there should be nothing else: what
-/// lies in the space is not kept by any other call. Memory is taken as bytes arrive, so a length
-/// that is only announced costs nothing; but where the machine has no more, this aborts as `Vec`
-/// does. Bound it by [`Limits::stream`] and less.
+/// lies in the space is not kept by any other call.
+///
+/// It holds 16 KiB. A frame that is longer takes memory as its bytes arrive, by 1 MiB or by as much
+/// as is there, so a length that is only announced costs nothing; but where the machine has no
+/// more, this aborts as `Vec` does. Bound frames by [`Limits::stream`] and less.
 ///
 /// # Examples
 ///
@@ -91,16 +93,14 @@ impl FrameReader {
     /// assert!(!reader.space().is_empty());
     /// ```
     pub fn space(&mut self) -> &mut [u8] {
+        let missing = self.missing_apart();
         match &mut self.state {
-            State::Apart(frame) => match still_missing(frame, &self.limits) {
-                0 => self.window.space(),
-                missing => {
-                    // Where this fails, the growth below fails as every allocation does.
-                    let _later = frame.reserve(missing);
-                    frame.space(missing)
-                }
-            },
-            State::Window(_) | State::Failed(_) => self.window.space(),
+            State::Apart(frame) if missing > 0 => {
+                // Where this fails, the growth below fails as every allocation does.
+                let _later = frame.reserve(missing);
+                frame.space(missing)
+            }
+            _ => self.window.space(),
         }
     }
 
@@ -117,14 +117,15 @@ impl FrameReader {
     /// assert!(reader.finish().is_err());
     /// ```
     pub fn advance(&mut self, count: usize) {
+        let missing = self.missing_apart();
         match &mut self.state {
-            State::Apart(frame) => match still_missing(frame, &self.limits) {
-                0 => self.window.advance(count),
-                _ => frame.advance(count),
-            },
-            State::Window(_) => self.window.advance(count),
+            State::Apart(frame) if missing > 0 => frame.advance(count),
+            State::Apart(_) | State::Window(_) => self.window.advance(count),
             // Nothing that comes after an error is looked at.
-            State::Failed(_) => {}
+            State::Failed(_) => {
+                self.window.advance(count);
+                self.window.take(self.window.ahead().len());
+            }
         }
     }
 
@@ -195,6 +196,16 @@ impl FrameReader {
         Ok(())
     }
 
+    /// What a frame apart still needs: 0 while it is whole and nobody has taken it, and where there
+    /// is none. A bad head is found here once and stays.
+    fn missing_apart(&mut self) -> u64 {
+        let State::Apart(frame) = &mut self.state else { return 0 };
+        frame.missing(&self.limits).unwrap_or_else(|error| {
+            self.state = State::Failed(error);
+            0
+        })
+    }
+
     fn next_in_window(&mut self) -> Result<Option<Bytes>, FrameError> {
         let State::Window(progress) = &mut self.state else { return Ok(None) };
         let ahead = self.window.ahead();
@@ -263,19 +274,16 @@ impl Window {
 
     fn take(&mut self, count: usize) {
         self.begin += count;
-        if self.begin == self.end {
-            (self.begin, self.end) = (0, 0);
-            // What a backlog has grown it to is given back with it.
+        let rest = self.end - self.begin;
+        let grown = self.bytes.len() > WINDOW;
+        // What a backlog has grown it to is given back with it, also when the next frame has begun.
+        if rest == 0 || grown && rest <= WINDOW / 2 {
+            self.bytes.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, rest);
             self.bytes.truncate(WINDOW);
             self.bytes.shrink_to_fit();
         }
     }
-}
-
-/// What a frame apart still needs; it takes no more while it is whole and nobody has taken it, and
-/// when its head is bad.
-fn still_missing(frame: &mut Incoming, limits: &Limits) -> u64 {
-    frame.missing(limits).unwrap_or_default()
 }
 
 /// Prints how much is there, never the bytes.

@@ -30,12 +30,5 @@ pub use self::sound::SoundFrame;
 #[cfg(feature = "fuzzing")]
 pub use self::{
     check::check, dictionary::DICTIONARY, fix_up::fix_up, mutate::mutate, peer::HostilePeer,
-    seeds::seeds,
+    random::Random, seeds::seeds,
 };
-
-#[cfg(feature = "fuzzing")]
-const MAGIC: [u8; 4] = [0xc1, b'P', b'N', b'R'];
-#[cfg(feature = "fuzzing")]
-const HEADER_LEN: usize = 32;
-#[cfg(feature = "fuzzing")]
-const DESCRIPTOR_LEN: usize = 32;

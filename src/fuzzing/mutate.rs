@@ -4,18 +4,19 @@
 //! insertions), half to a frame that was taken apart. Most results are put right again, so that the
 //! change is met by the check it belongs to and not by a checksum before it.
 //!
-//! Promises: the same bytes and seed give the same result; it is not empty and not longer than
-//! permitted. Does not know: what was reached. The fuzzer does.
+//! Promises: the same bytes and seed give the same result; it is not longer than permitted, and not
+//! empty unless nothing else is. Does not know: what was reached. The fuzzer does.
 #![forbid(unsafe_code)]
 
+use crate::frame::{HEADER_LEN, MAGIC};
 use crate::fuzzing::fix_up::{fix_up, number};
 use crate::fuzzing::parts::Parts;
 use crate::fuzzing::random::Random;
 use crate::fuzzing::seeds::any_seed;
-use crate::fuzzing::{HEADER_LEN, MAGIC};
 
 /// Changes the first `size` bytes of `data` in one to three places and says how many there are
-/// then, at most `max`: what libFuzzer's `fuzz_mutator!` wants.
+/// then: at most `max`, and not zero unless `max` or the length of `data` is. It is what libFuzzer's
+/// `fuzz_mutator!` wants.
 ///
 /// Best with frames and streams of them, but any bytes are taken.
 ///
@@ -144,7 +145,7 @@ fn forged(random: &mut Random) -> u64 {
         u64::MAX,
     ];
     match random.below(8) {
-        0 => random.next(),
+        0 => random.number(),
         1 => u64::from(random.byte()),
         _ => EDGES[random.below(EDGES.len())].wrapping_add(u64::from(random.byte() & 1)),
     }

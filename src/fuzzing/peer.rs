@@ -1,23 +1,30 @@
 //! [`HostilePeer`]: a transport with somebody hostile in the middle.
 //!
 //! Promises: the same script does the same to the same bytes; without a script, or when it is used
-//! up, everything passes unchanged, so a loop over it ends. No clock: a delay is a short read or
-//! `Interrupted`, and `WouldBlock` where that was permitted.
-//! Does not know: what the frames mean.
+//! up, everything passes unchanged. Time is linear in the bytes. No clock: a delay is a short read
+//! or `Interrupted`, and `WouldBlock` where that was permitted.
+//! Does not know: what the frames mean, and who waits for which. A frame that was dropped or is held
+//! back never comes if the next one waits for an answer to it.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::frame::{HEADER_LEN, MAGIC};
 use crate::fuzzing::fix_up::number;
-use crate::fuzzing::{HEADER_LEN, MAGIC, mutate};
+use crate::fuzzing::mutate;
 
 /// Wraps a transport and does to its frames what a script of bytes says: changes them, cuts them
 /// off, repeats them, holds one back behind the next, drops them, puts other bytes between them;
 /// and it reads and writes in small pieces.
 ///
-/// Both directions take from the one script. What is no frame is treated as one in pieces of 32
-/// bytes. Behind a cut nothing follows: a reader meets the end, and what is written disappears.
+/// Both directions take from the one script. What is no frame is treated as one, in pieces of 32
+/// bytes at most and up to where the next frame seems to begin. Behind a cut nothing follows: a
+/// reader meets the end, and what is written disappears.
+///
+/// A loop that reads until the end of its input ends. One that waits for an answer needs a timeout:
+/// a frame that was dropped has none, and one that is held back is let go by the next frame, by the
+/// end of the input, or by [`flush`](Write::flush).
 ///
 /// # Examples
 ///
@@ -120,7 +127,8 @@ impl<T: Read> HostilePeer<T> {
                     self.ended = true;
                     self.incoming.release();
                 }
-                count => self.incoming.take(&piece[..count], &mut self.script),
+                // Not more than there was room for, whatever the transport says.
+                count => self.incoming.take(&piece[..count.min(room)], &mut self.script),
             }
         }
         Ok(())
@@ -140,7 +148,10 @@ impl<T: Write> HostilePeer<T> {
         while !self.outgoing.ready.is_empty() {
             match self.inner.write(self.outgoing.ready.as_slices().0) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => drop(self.outgoing.ready.drain(..count)),
+                Ok(count) => {
+                    let count = count.min(self.outgoing.ready.len());
+                    self.outgoing.ready.drain(..count);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -197,16 +208,19 @@ struct Lane {
 impl Lane {
     /// Bytes until the frame that has begun is whole, as far as can be told; at least 1.
     fn missing(&self) -> usize {
-        frame_len(&self.partial).saturating_sub(self.partial.len()).max(1)
+        piece_len(&self.partial).saturating_sub(self.partial.len()).max(1)
     }
 
     fn take(&mut self, bytes: &[u8], script: &mut Script) {
         self.partial.extend_from_slice(bytes);
-        while self.partial.len() >= frame_len(&self.partial) {
-            let rest = self.partial.split_off(frame_len(&self.partial));
-            let frame = std::mem::replace(&mut self.partial, rest);
-            self.pass(frame, script);
+        let mut partial = std::mem::take(&mut self.partial);
+        let mut passed = 0;
+        while let Some(piece) = partial[passed..].get(..piece_len(&partial[passed..])) {
+            passed += piece.len();
+            self.pass(piece.to_vec(), script);
         }
+        partial.drain(..passed);
+        self.partial = partial;
     }
 
     /// One frame, whole.
@@ -252,11 +266,19 @@ fn change(frame: &mut Vec<u8>, seed: u32) {
     frame.truncate(len);
 }
 
-/// How long the frame is that begins so; a header's length where nothing better is known.
-fn frame_len(bytes: &[u8]) -> usize {
+/// How long the frame is that begins so. Where none does, up to the next magic or what may become
+/// one, and no more than a header's length.
+fn piece_len(bytes: &[u8]) -> usize {
     let stated = number(bytes, 16, 8);
     let known = bytes.len() >= HEADER_LEN && bytes.starts_with(&MAGIC);
-    if known && (HEADER_LEN..=MOST).contains(&stated) { stated } else { HEADER_LEN }
+    if known && (HEADER_LEN..=MOST).contains(&stated) {
+        return stated;
+    }
+    let begins = |&at: &usize| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        rest.starts_with(&MAGIC) || MAGIC.starts_with(rest)
+    };
+    (1..HEADER_LEN.min(bytes.len())).find(begins).unwrap_or(HEADER_LEN)
 }
 
 /// Longer frames pass in pieces.
@@ -292,6 +314,59 @@ mod tests {
         assert_eq!(words(&[0, 10, 0, 1]), (vec![], false));
         assert_eq!(words(&[0, 15]), (vec![], false));
         assert_eq!(words(&[40, 0, 9, 33, 20]).0, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn it_falls_into_step_again_behind_what_is_no_frame() {
+        let frame = to_vec("east").unwrap();
+        for len in 0..100 {
+            let stream = [&vec![0x93; len][..], &frame, &frame].concat();
+            // Everything that is no frame passes, then the first frame is dropped.
+            let script = [&vec![0; len.div_ceil(32)][..], &[14]].concat();
+            for step in [1, 7, 31, stream.len()] {
+                let mut lane = Lane::default();
+                let mut script = Script(script.clone().into());
+                stream.chunks(step).for_each(|piece| lane.take(piece, &mut script));
+                lane.release();
+                assert_eq!(lane.ready, &stream[..len + frame.len()], "{len} bytes, by {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_row_of_what_is_no_frame_passes_in_one_write() {
+        let row = vec![0x93; 4 << 20];
+        let mut peer = HostilePeer::new(Vec::new(), []);
+        peer.write_all(&row).unwrap();
+        peer.flush().unwrap();
+        assert!(peer.into_inner() == row);
+    }
+
+    /// Says that it has moved more than there was.
+    struct Lies;
+
+    impl Read for Lies {
+        fn read(&mut self, place: &mut [u8]) -> io::Result<usize> {
+            Ok(place.len() + 1)
+        }
+    }
+
+    impl Write for Lies {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len() + 1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transport_that_lies_is_not_believed() {
+        let mut peer = HostilePeer::new(Lies, []);
+        assert_eq!(peer.read(&mut [1; 32]).unwrap(), 32);
+        peer.write_all(&[0; 64]).unwrap();
+        peer.flush().unwrap();
     }
 
     #[test]

@@ -45,8 +45,6 @@ fn sound() -> Vec<Seed> {
     let writable = Descriptor { writable: true, ..Descriptor::inline(0, Kind::OPAQUE, 6) };
     let two = &[0x92, 0xd4, 0x70, 0, 0x81, 0xa1, b'k', 0xd4, 0x70, 1];
     let nested = &[0x83, 0xa1, b'a', 0x93, 1, 0xc0, 0xcd, 1, 2, 0xa1, b'b', 0x90, 0xa0, 0xc4, 1, 9];
-    let long = vec![7; 20_000];
-    let window = (Descriptor::inline(0, Kind::U8, 6), &long[..]);
     vec![
         ("sound-worked-example", worked_example()),
         ("sound-base", base(false)),
@@ -69,7 +67,7 @@ fn sound() -> Vec<Seed> {
         ("sound-writable", frame(two, &[(writable, &numbers[..9]), inline(8, Kind::I64, 6)], true)),
         ("sound-external", frame(two, &[(external, &[]), inline(200, Kind::U64, 6)], false)),
         ("sound-repeats", frame(&repeats(40), &[inline(30, Kind::U16, 6)], false)),
-        ("sound-window", frame(&REFERENCE, &[window], false)),
+        ("sound-window", window()),
         ("sound-may", with(base(false), &[(6, &[0xa5])])),
     ]
 }
@@ -80,6 +78,8 @@ fn streams() -> Vec<Seed> {
         ("stream-five", alone(&[0xc3]).repeat(5)),
         ("stream-cut", [base(false), base(true)[..100].to_vec()].concat()),
         ("stream-spoiled", [worked_example(), vec![0x93; 40]].concat()),
+        ("stream-window", [window(), base(true)].concat()),
+        ("stream-window-between", [base(true), window(), base(false)].concat()),
     ]
 }
 
@@ -208,6 +208,11 @@ fn base(checksum: bool) -> Vec<u8> {
         (Descriptor::inline(0, Kind::OPAQUE, 6), &bytes[..50]),
     ];
     frame(&metadata, &buffers, checksum)
+}
+
+/// Larger than what a reader of streams reads ahead.
+fn window() -> Vec<u8> {
+    frame(&REFERENCE, &[(Descriptor::inline(0, Kind::U8, 6), &[7; 20_000][..])], false)
 }
 
 /// Section 1.10 of the format.

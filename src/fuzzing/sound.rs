@@ -15,6 +15,9 @@ use crate::frame::{Descriptor, HeadOptions, Kind, write_frame};
 /// The bytes of a random sound frame: its metadata, descriptors, tag, checksums and flags are
 /// whatever the format permits; its buffers are inline.
 ///
+/// Outside of semver, as all of this module, although it comes with the feature `arbitrary` already:
+/// other bytes make other frames in any release.
+///
 /// # Examples
 ///
 /// ```

@@ -1,12 +1,14 @@
-//! The parent's side: segments, their maps, and the buffers over them.
+//! The side that has the ledger: segments, their maps, and the buffers over them. It is a pool's, or
+//! that of an arena that stands alone.
 //!
 //! Promises: a block lives as long as a buffer of this process or a worker uses it; buffers outlive
-//! the pool; memory beyond the limit is a typed error before the kernel is asked.
+//! the pool; memory beyond the limit is a typed error before the kernel is asked, or lies in a file.
 //! Does not know: who sends what to whom.
 #![expect(unsafe_code, reason = "makes buffers of mapped blocks; see docs/SAFETY.md")]
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,12 +16,12 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::class;
 use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
+use super::segment::out_of_memory_or;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::map::Map;
-use crate::sys::memory;
-use crate::sys::{cgroup, epoch};
+use crate::sys::{cgroup, epoch, memory, spill};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
@@ -35,15 +37,27 @@ struct State {
     bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
-    /// Segments that are gone here and that workers may still have attached.
-    retired: Vec<u32>,
+    /// Segments that are gone here and that workers may still have attached; `None` if nobody asks.
+    retired: Option<Vec<u32>>,
+    /// The folder for what is beyond the limit.
+    spill: Option<Arc<OwnedFd>>,
 }
 
 /// A segment in this process.
 #[derive(Clone)]
 struct Mapped {
+    /// What another process may be given.
     fd: Arc<OwnedFd>,
     map: Arc<Map>,
+    in_file: bool,
+}
+
+/// What a new segment is made of.
+#[derive(Clone, Debug)]
+enum Backing {
+    Memory,
+    /// A file without a name, in this folder.
+    File(Arc<OwnedFd>),
 }
 
 /// What a worker needs to attach a segment.
@@ -59,20 +73,37 @@ pub(crate) struct Attachment {
 pub(crate) struct MemoryStats {
     pub(crate) blocks_live: u64,
     pub(crate) segments_live: u64,
+    /// Those in memory; files are not counted.
     pub(crate) segment_bytes: u64,
+    pub(crate) file_bytes: u64,
 }
 
 impl Memory {
-    /// Memory of at most `limit` bytes, all segments together.
+    /// A pool's memory of at most `limit` bytes, all segments together.
     pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Self::with_retired(limit, Some(Vec::new()))
+    }
+
+    /// The same without a pool: nobody is told which segments are gone.
+    pub(crate) fn alone(limit: u64) -> Arc<Self> {
+        Self::with_retired(limit, None)
+    }
+
+    fn with_retired(limit: u64, retired: Option<Vec<u32>>) -> Arc<Self> {
         let state = State {
             ledger: Ledger::default(),
             segments: BTreeMap::new(),
             bytes: 0,
             closed: false,
-            retired: Vec::new(),
+            retired,
+            spill: None,
         };
         Arc::new(Memory { state: Mutex::new(state), limit, id: next_id() })
+    }
+
+    /// From now on what is beyond the limit lies in files without a name in this folder.
+    pub(crate) fn spill_to(&self, folder: OwnedFd) {
+        self.lock().spill = Some(Arc::new(folder));
     }
 
     /// An exclusive inbound block of `len` bytes. A recycled one keeps its contents, unless `zeroed`.
@@ -173,7 +204,23 @@ impl Memory {
 
     /// Segments that workers should detach; each is named once.
     pub(crate) fn take_retired(&self) -> Vec<u32> {
-        std::mem::take(&mut self.lock().retired)
+        self.lock().retired.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// All segments: number and descriptor.
+    pub(crate) fn segments(&self) -> Vec<(u32, Arc<OwnedFd>)> {
+        let state = self.lock();
+        state.segments.iter().map(|(&number, mapped)| (number, mapped.fd.clone())).collect()
+    }
+
+    /// The maps of all segments.
+    pub(crate) fn maps(&self) -> Vec<Arc<Map>> {
+        self.lock().segments.values().map(|mapped| mapped.map.clone()).collect()
+    }
+
+    /// Gives back the segments that nobody uses.
+    pub(crate) fn trim(&self) {
+        self.lock().drop_empty(true);
     }
 
     /// Takes back all that a dead worker held. What it sent stays readable; the pages of the rest of
@@ -206,6 +253,7 @@ impl Memory {
             blocks_live: state.ledger.live_blocks(),
             segments_live: u64::try_from(state.segments.len()).unwrap_or(u64::MAX),
             segment_bytes: state.bytes,
+            file_bytes: state.segments.values().filter(|m| m.in_file).map(Mapped::len).sum(),
         }
     }
 
@@ -219,18 +267,32 @@ impl Memory {
         }
         // A control group's limit is asked for each time: what is used of it changes.
         let headroom = cgroup::headroom().unwrap_or(u64::MAX);
-        let count = {
+        let (limit, count, backing) = {
             let mut state = self.lock();
             let segments = state.ledger.segments_of(arena, block_len);
             let limit = self.limit.min(state.bytes.saturating_add(headroom));
             let count = class::blocks_in_segment(block_len, segments);
-            state.reserve(block_len, count, limit).ok_or_else(|| too_much(limit))?
+            let booked = state.reserve(block_len, count, limit);
+            let (count, backing) = booked.ok_or_else(|| too_much(limit))?;
+            (limit, count, backing)
         };
         // Without the lock: a large segment takes the kernel a while.
-        let segment_len = block_len * u64::from(count);
-        let made = make_segment(arena, segment_len);
+        let segment_len = |count| block_len * u64::from(count);
+        let (made, count) = match make_segment(arena, &backing, segment_len(count)) {
+            // A disk that is almost full may still have room for one block.
+            Err(_) if count > 1 && backing.is_file() => {
+                (make_segment(arena, &backing, segment_len(1)), 1)
+            }
+            made => (made, count),
+        };
         let mut state = self.lock();
-        let mapped = made.inspect_err(|_| state.bytes -= segment_len)?;
+        let mapped = made.map_err(|error| {
+            if backing.is_file() {
+                return Error::Io(error);
+            }
+            state.bytes -= segment_len(count);
+            out_of_memory_or(error, wanted, limit)
+        })?;
         let segment = state.ledger.add_segment(arena, block_len, count);
         state.segments.insert(segment, mapped);
         let name = state.ledger.take(arena, block_len).expect("a new segment has free blocks");
@@ -241,7 +303,7 @@ impl Memory {
     fn own(self: &Arc<Self>, name: BlockName) -> Result<BlockOwner> {
         let state = self.lock();
         let mapped = state.segments.get(&name.segment).ok_or(rustix::io::Errno::STALE);
-        let mapped = mapped.map_err(std::io::Error::from)?;
+        let mapped = mapped.map_err(io::Error::from)?;
         let arena = state.ledger.arena_of(name.segment).unwrap_or(ArenaKind::Inbound);
         let block_len = state.ledger.block_len(name.segment).unwrap_or(0);
         Ok(BlockOwner {
@@ -262,12 +324,15 @@ impl Memory {
 }
 
 impl State {
-    /// Books a segment of `count` blocks, or of one where that is too much for the limit.
-    fn reserve(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
-        self.book(block_len, count, limit).or_else(|| {
+    /// Books a segment of `count` blocks, or of one where that is too much for the limit. Where that
+    /// is too much as well, it is to be a file, if files are wanted.
+    fn reserve(&mut self, block_len: u64, count: u32, limit: u64) -> Option<(u32, Backing)> {
+        let booked = self.book(block_len, count, limit).or_else(|| {
             self.drop_empty(true);
             self.book(block_len, count, limit).or_else(|| self.book(block_len, 1, limit))
-        })
+        });
+        let in_memory = booked.map(|count| (count, Backing::Memory));
+        in_memory.or_else(|| Some((count, Backing::File(self.spill.clone()?))))
     }
 
     fn book(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
@@ -279,9 +344,12 @@ impl State {
     /// Gives up the segments that nobody uses.
     fn drop_empty(&mut self, of_all: bool) {
         for segment in self.ledger.remove_empty(of_all) {
-            if let Some(mapped) = self.segments.remove(&segment) {
-                self.bytes -= u64::try_from(mapped.map.len()).unwrap_or(0);
-                self.retired.push(segment);
+            let Some(mapped) = self.segments.remove(&segment) else { continue };
+            if !mapped.in_file {
+                self.bytes -= mapped.len();
+            }
+            if let Some(retired) = &mut self.retired {
+                retired.push(segment);
             }
         }
     }
@@ -383,22 +451,39 @@ impl Drop for BlockOwner {
     }
 }
 
-fn make_segment(arena: ArenaKind, len: u64) -> Result<Mapped> {
-    let in_process = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM);
-    let in_process = in_process.map_err(std::io::Error::from)?;
-    let fd = memory::create("pannier", len)?;
-    let map = match arena {
-        ArenaKind::Inbound => {
+impl Backing {
+    fn is_file(&self) -> bool {
+        matches!(self, Backing::File(_))
+    }
+}
+
+impl Mapped {
+    fn len(&self) -> u64 {
+        u64::try_from(self.map.len()).unwrap_or(u64::MAX)
+    }
+}
+
+fn make_segment(arena: ArenaKind, backing: &Backing, len: u64) -> io::Result<Mapped> {
+    let in_process = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM)?;
+    let (fd, map) = match (backing, arena) {
+        (Backing::File(folder), _) => {
+            let (file, for_readers) = spill::create(folder, len)?;
+            (for_readers, Map::writable(file, in_process)?)
+        }
+        (Backing::Memory, ArenaKind::Inbound) => {
+            let fd = memory::create("pannier", len)?;
             let map = Map::writable(&fd, in_process)?;
             memory::seal_future_writes(&fd)?;
-            map
+            (fd, map)
         }
-        ArenaKind::Outbound { .. } => {
+        (Backing::Memory, ArenaKind::Outbound { .. }) => {
+            let fd = memory::create("pannier", len)?;
             memory::seal_seals(&fd)?;
-            Map::readable(&fd, in_process)?
+            let map = Map::readable(&fd, in_process)?;
+            (fd, map)
         }
     };
-    Ok(Mapped { fd: Arc::new(fd), map: Arc::new(map) })
+    Ok(Mapped { fd: Arc::new(fd), map: Arc::new(map), in_file: backing.is_file() })
 }
 
 fn next_id() -> u64 {

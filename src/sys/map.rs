@@ -1,7 +1,8 @@
 //! Maps of memory objects, shared, and of files, private (mmap(2)).
 //!
 //! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
-//! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages.
+//! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages, which
+//! [`super::huge`] can count.
 //! Does not know: who writes what where; of shared memory it gives out pointers, never references.
 #![expect(unsafe_code, reason = "maps memory")]
 
@@ -18,7 +19,7 @@ use super::epoch;
 /// Where huge pages may begin.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A shared map of a whole memory object.
+/// A map of a whole memory object.
 #[derive(Debug)]
 pub(crate) struct Map {
     ptr: NonNull<u8>,
@@ -35,12 +36,25 @@ unsafe impl Sync for Map {}
 impl Map {
     /// Maps `len` bytes of an object whose size is sealed at `len`.
     pub(crate) fn writable(fd: impl AsFd, len: usize) -> io::Result<Self> {
-        Map::new(fd, len, ProtFlags::READ | ProtFlags::WRITE)
+        Map::new(fd, len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
 
     /// As [`writable`](Self::writable), but the kernel refuses writes.
     pub(crate) fn readable(fd: impl AsFd, len: usize) -> io::Result<Self> {
-        Map::new(fd, len, ProtFlags::READ)
+        Map::new(fd, len, ProtFlags::READ, MapFlags::SHARED)
+    }
+
+    /// Maps an object that is sealed against writing too.
+    pub(crate) fn sealed(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        // Of such an object kernels before 6.7 refuse every shared map. Nobody writes, so the pages
+        // of a private one are the same.
+        Map::new(fd, len, ProtFlags::READ, MapFlags::PRIVATE)
+    }
+
+    /// The addresses that this map covers.
+    pub(crate) fn addresses(&self) -> std::ops::Range<usize> {
+        let start = self.ptr.addr().get();
+        start..start + self.len
     }
 
     pub(crate) fn ptr(&self) -> NonNull<u8> {
@@ -55,8 +69,8 @@ impl Map {
         self.writable
     }
 
-    fn new(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<Self> {
-        let ptr = map_aligned(fd, len, prot)?;
+    fn new(fd: impl AsFd, len: usize, prot: ProtFlags, kind: MapFlags) -> io::Result<Self> {
+        let ptr = map_aligned(fd, len, prot, kind)?;
         let map =
             Map { ptr, len, writable: prot.contains(ProtFlags::WRITE), epoch: epoch::current() };
         map.advise(Advice::LinuxDontFork)?;
@@ -136,10 +150,15 @@ impl Drop for FileMap {
     }
 }
 
-fn map_aligned(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<NonNull<u8>> {
+fn map_aligned(
+    fd: impl AsFd,
+    len: usize,
+    prot: ProtFlags,
+    kind: MapFlags,
+) -> io::Result<NonNull<u8>> {
     if len < HUGE_PAGE {
         // SAFETY: a new map at an address of the kernel's choice touches no other memory.
-        let map = unsafe { mmap(std::ptr::null_mut(), len, prot, MapFlags::SHARED, fd, 0) }?;
+        let map = unsafe { mmap(std::ptr::null_mut(), len, prot, kind, fd, 0) }?;
         return non_null(map);
     }
     let reserved = len.checked_add(HUGE_PAGE).ok_or(rustix::io::Errno::NOMEM)?;
@@ -149,7 +168,7 @@ fn map_aligned(fd: impl AsFd, len: usize, prot: ProtFlags) -> io::Result<NonNull
     }?;
     let before = hole.addr().next_multiple_of(HUGE_PAGE) - hole.addr();
     let place = hole.wrapping_byte_add(before);
-    let flags = MapFlags::SHARED | MapFlags::FIXED;
+    let flags = kind | MapFlags::FIXED;
     // SAFETY: [place, place + len) lies within the hole, which nobody else knows of.
     let mapped = unsafe { mmap(place, len, prot, flags, fd, 0) };
     unmap_hole(hole, before);

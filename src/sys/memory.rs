@@ -26,20 +26,20 @@ pub(crate) fn create(name: &'static str, len: u64) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => memfd_create(name, flags),
         made => made,
     }?;
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
-        // Asking would be answered by SIGXFSZ.
-        return Err(Errno::FBIG.into());
-    }
-    ftruncate(&fd, len)?;
     allocate(&fd, len)?;
     fcntl_add_seals(&fd, SIZE_SEALS)?;
     Ok(fd)
 }
 
-/// Gives the object all its pages, in steps: one that a signal interrupts is undone by the kernel,
-/// and under a profiler's timer a large one would never come to its end.
-fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
+/// Gives an object or file its length and all its pages, in steps: one that a signal interrupts is
+/// undone by the kernel, and under a profiler's timer a large one would never come to its end.
+pub(super) fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
     const STEP: u64 = 4 << 20;
+    if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
+        // Asking would be answered by SIGXFSZ.
+        return Err(Errno::FBIG.into());
+    }
+    ftruncate(fd, len)?;
     let mut offset = 0;
     while offset < len {
         let step = STEP.min(len - offset);
@@ -47,6 +47,46 @@ fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
         offset += step;
     }
     Ok(())
+}
+
+/// What the kernel says of a memory object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) len: u64,
+    /// Bytes that have memory already.
+    pub(crate) allocated: u64,
+    pub(crate) cannot_shrink: bool,
+    pub(crate) cannot_grow: bool,
+    /// Nobody at all can write.
+    pub(crate) cannot_be_written: bool,
+    /// Nobody can begin to write; maps that were made before still can.
+    pub(crate) no_new_writers: bool,
+}
+
+/// What a received descriptor stands for; `None`: no memory object.
+pub(crate) fn facts(fd: impl AsFd) -> io::Result<Option<Facts>> {
+    // In this order: what is sealed cannot change between the two questions.
+    let seals = match fcntl_get_seals(&fd) {
+        Ok(seals) => seals,
+        Err(Errno::INVAL) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fstat(&fd)?;
+    let cannot_be_written = seals.contains(SealFlags::WRITE);
+    Ok(Some(Facts {
+        len: u64::try_from(stat.st_size).unwrap_or(0),
+        // stat(2): blocks are of 512 bytes, whatever the file system uses.
+        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        cannot_shrink: seals.contains(SealFlags::SHRINK),
+        cannot_grow: seals.contains(SealFlags::GROW),
+        cannot_be_written,
+        no_new_writers: cannot_be_written || seals.contains(SealFlags::FUTURE_WRITE),
+    }))
+}
+
+/// From now on nobody can write to the object, nor add a seal. It must not be mapped writable.
+pub(crate) fn seal_writes(fd: impl AsFd) -> io::Result<()> {
+    Ok(fcntl_add_seals(fd, SealFlags::WRITE | SealFlags::SEAL)?)
 }
 
 /// From now on nobody can map the object writable, and no seal can be added. Maps made before stay.

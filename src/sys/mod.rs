@@ -12,6 +12,7 @@ pub(crate) mod child;
 pub(crate) mod epoch;
 #[cfg(feature = "pool")]
 pub(crate) mod host;
+pub(crate) mod huge;
 #[cfg(feature = "channel")]
 pub(crate) mod inherit;
 pub(crate) mod map;
@@ -24,6 +25,7 @@ pub(crate) mod poller;
 pub(crate) mod signal;
 #[cfg(feature = "channel")]
 pub(crate) mod socket;
+pub(crate) mod spill;
 #[cfg(feature = "channel")]
 pub(crate) mod wait;
 #[cfg(feature = "channel")]

@@ -12,15 +12,16 @@ use crate::vector::Bad;
 use MetaFault::*;
 
 pub(crate) fn all() -> Vec<Bad> {
-    [rows(), ends(), texts(), lengths(), extensions(), references(), structure(), depths()].concat()
+    [usual(), ends(), texts(), lengths(), extensions(), references(), structure(), depths()]
+        .concat()
 }
 
-/// Row of the table or 0, name, what it shows, metadata, buffers of one byte, position, reason.
-type Line = (u32, &'static str, &'static str, &'static str, usize, u64, MetaFault);
+/// Name, what it shows, metadata, buffers of one byte, position, reason.
+type Line = (&'static str, &'static str, &'static str, usize, u64, MetaFault);
 
 fn vectors(lines: &[Line]) -> Vec<Bad> {
-    let vector = |&(row, name, shows, metadata, buffers, at, why): &Line| {
-        bad(name, shows, &unhex(metadata), buffers, at, why).row(row)
+    let vector = |&(name, shows, metadata, buffers, at, why): &Line| {
+        bad(name, shows, &unhex(metadata), buffers, at, why)
     };
     lines.iter().map(vector).collect()
 }
@@ -30,25 +31,26 @@ fn bad(name: &str, shows: &str, metadata: &[u8], buffers: usize, at: u64, why: M
     Bad::new(&format!("meta_{name}"), shows, frame, meta(at, why))
 }
 
-fn rows() -> Vec<Bad> {
+/// One for each reason.
+fn usual() -> Vec<Bad> {
     let mut all = vectors(&[
-        (45, "eof_in_string", "Ends inside a string.", "a5 61 62", 0, 1, Eof),
-        (46, "reserved_c1", "Byte C1.", "c1", 0, 0, Reserved),
-        (47, "utf8_ff", "A string that is not UTF-8.", "a1 ff", 0, 1, Utf8),
-        (48, "length_array32", "4 billion items in 6 bytes.", "dd ffffffff 00", 0, 5, Length),
-        (49, "length_map16", "65535 entries in 4 bytes.", "de ffff 00", 0, 3, Length),
-        (50, "trailing", "A second value.", "c0 c0", 0, 1, Trailing),
-        (51, "ext_timestamp", "A timestamp.", "d6 ff 00000000", 0, 0, UnknownExt),
-        (52, "reference_of_8", "A reference of 8 bytes.", "d7 70 0000000000000000", 0, 0, ExtLen),
-        (53, "reference_to_none", "Buffer 0 of none.", "d4 70 00", 0, 0, RefRange),
-        (54, "reference_too_long", "Two bytes for buffer 0.", "d5 70 0000", 0, 0, ExtLen),
+        ("eof_in_string", "Ends inside a string.", "a5 61 62", 0, 1, Eof),
+        ("reserved_c1", "Byte C1.", "c1", 0, 0, Reserved),
+        ("utf8_ff", "A string that is not UTF-8.", "a1 ff", 0, 1, Utf8),
+        ("length_array32", "4 billion items in 6 bytes.", "dd ffffffff 00", 0, 5, Length),
+        ("length_map16", "65535 entries in 4 bytes.", "de ffff 00", 0, 3, Length),
+        ("trailing", "A second value.", "c0 c0", 0, 1, Trailing),
+        ("ext_timestamp", "A timestamp.", "d6 ff 00000000", 0, 0, UnknownExt),
+        ("reference_of_8", "A reference of 8 bytes.", "d7 70 0000000000000000", 0, 0, ExtLen),
+        ("reference_to_none", "Buffer 0 of none.", "d4 70 00", 0, 0, RefRange),
+        ("reference_too_long", "Two bytes for buffer 0.", "d5 70 0000", 0, 0, ExtLen),
     ]);
     let shows = "The first reference is to buffer 1.";
     let order = with(base(), 32 + 3, &[1]);
-    all.push(Bad::new("meta_base_order", shows, order, meta(1, RefOrder)).row(55));
+    all.push(Bad::new("meta_base_order", shows, order, meta(1, RefOrder)));
     let unused = with(base(), 32 + 6, &[0]);
     let shows = "A buffer is never referenced.";
-    all.push(Bad::new("meta_base_unreferenced", shows, unused, meta(12, Unreferenced)).row(56));
+    all.push(Bad::new("meta_base_unreferenced", shows, unused, meta(12, Unreferenced)));
     all
 }
 
@@ -112,20 +114,20 @@ fn ends() -> Vec<Bad> {
 /// The position is that of the text and not of the byte in it.
 fn texts() -> Vec<Bad> {
     let mut all = vectors(&[
-        (0, "utf8_str8", "In a str 8.", "d9 02 41 80", 0, 2, Utf8),
-        (0, "utf8_str16", "In a str 16.", "da 0001 80", 0, 3, Utf8),
-        (0, "utf8_str32", "In a str 32.", "db 00000001 80", 0, 5, Utf8),
-        (0, "utf8_key", "In the key of a map.", "81 a2 61 ff c0", 0, 2, Utf8),
-        (0, "utf8_second_key", "In the second key of a map.", "82 a1 61 c0 a1 fe c0", 0, 5, Utf8),
-        (0, "utf8_nested", "In an array, behind sound text.", "92 a1 61 a3 62 63 c3", 0, 4, Utf8),
-        (0, "utf8_overlong", "U+0000 in two bytes.", "a2 c0 80", 0, 1, Utf8),
-        (0, "utf8_overlong_3", "A slash in three bytes.", "a3 e0 80 af", 0, 1, Utf8),
-        (0, "utf8_surrogate", "U+D800.", "a3 ed a0 80", 0, 1, Utf8),
-        (0, "utf8_surrogate_pair", "A pair.", "a6 ed a0 bc ed be 92", 0, 1, Utf8),
-        (0, "utf8_too_high", "U+110000.", "a4 f4 90 80 80", 0, 1, Utf8),
-        (0, "utf8_five_bytes", "A lead byte of five.", "a5 f8 88 80 80 80", 0, 1, Utf8),
-        (0, "utf8_cut", "A character is cut.", "a2 e2 82", 0, 1, Utf8),
-        (0, "utf8_cut_before_text", "It goes on elsewhere.", "92 a2 e2 82 a1 ac", 0, 2, Utf8),
+        ("utf8_str8", "In a str 8.", "d9 02 41 80", 0, 2, Utf8),
+        ("utf8_str16", "In a str 16.", "da 0001 80", 0, 3, Utf8),
+        ("utf8_str32", "In a str 32.", "db 00000001 80", 0, 5, Utf8),
+        ("utf8_key", "In the key of a map.", "81 a2 61 ff c0", 0, 2, Utf8),
+        ("utf8_second_key", "In the second key of a map.", "82 a1 61 c0 a1 fe c0", 0, 5, Utf8),
+        ("utf8_nested", "In an array, behind sound text.", "92 a1 61 a3 62 63 c3", 0, 4, Utf8),
+        ("utf8_overlong", "U+0000 in two bytes.", "a2 c0 80", 0, 1, Utf8),
+        ("utf8_overlong_3", "A slash in three bytes.", "a3 e0 80 af", 0, 1, Utf8),
+        ("utf8_surrogate", "U+D800.", "a3 ed a0 80", 0, 1, Utf8),
+        ("utf8_surrogate_pair", "A pair.", "a6 ed a0 bc ed be 92", 0, 1, Utf8),
+        ("utf8_too_high", "U+110000.", "a4 f4 90 80 80", 0, 1, Utf8),
+        ("utf8_five_bytes", "A lead byte of five.", "a5 f8 88 80 80 80", 0, 1, Utf8),
+        ("utf8_cut", "A character is cut.", "a2 e2 82", 0, 1, Utf8),
+        ("utf8_cut_before_text", "It goes on elsewhere.", "92 a2 e2 82 a1 ac", 0, 2, Utf8),
     ]);
     for len in [16_u8, 17] {
         let text = [&[0xa0 | len][..], &vec![b'q'; usize::from(len) - 1], &[0x80]].concat();
@@ -138,16 +140,15 @@ fn texts() -> Vec<Bad> {
 /// An array of n needs n bytes behind it, a map 2n.
 fn lengths() -> Vec<Bad> {
     vectors(&[
-        (0, "length_fixarray", "15 items in none.", "9f", 0, 1, Length),
-        (0, "length_fixarray_1", "3 items in 2 bytes.", "93 c0 c0", 0, 1, Length),
-        (0, "length_array16", "256 items in 2 bytes.", "dc 0100 c0 c0", 0, 3, Length),
-        (0, "length_fixmap", "An entry in one byte.", "81 c0", 0, 1, Length),
-        (0, "length_fixmap_2n", "2 entries in 3 bytes.", "82 c0 c0 c0", 0, 1, Length),
-        (0, "length_map32", "2^32-1 entries: twice as many bytes.", "df ffffffff 00", 0, 5, Length),
-        (0, "length_map32_half", "2^31 entries: 2^32 bytes.", "df 80000000 00", 0, 5, Length),
-        (0, "length_nested", "In an array.", "92 c0 dc 0005 c0", 0, 5, Length),
+        ("length_fixarray", "15 items in none.", "9f", 0, 1, Length),
+        ("length_fixarray_1", "3 items in 2 bytes.", "93 c0 c0", 0, 1, Length),
+        ("length_array16", "256 items in 2 bytes.", "dc 0100 c0 c0", 0, 3, Length),
+        ("length_fixmap", "An entry in one byte.", "81 c0", 0, 1, Length),
+        ("length_fixmap_2n", "2 entries in 3 bytes.", "82 c0 c0 c0", 0, 1, Length),
+        ("length_map32", "2^32-1 entries: twice as many bytes.", "df ffffffff 00", 0, 5, Length),
+        ("length_map32_half", "2^31 entries: 2^32 bytes.", "df 80000000 00", 0, 5, Length),
+        ("length_nested", "In an array.", "92 c0 dc 0005 c0", 0, 5, Length),
         (
-            0,
             "length_counts_bytes",
             "Bytes of the last item count.",
             "92 a3 616263 93 c0",
@@ -155,19 +156,18 @@ fn lengths() -> Vec<Bad> {
             6,
             Length,
         ),
-        (0, "length_before_items", "Before a bad first item.", "93 c1", 0, 1, Length),
-        (0, "length_of_key", "A key that is an array.", "81 92 c0 ", 0, 2, Length),
+        ("length_before_items", "Before a bad first item.", "93 c1", 0, 1, Length),
+        ("length_of_key", "A key that is an array.", "81 92 c0 ", 0, 2, Length),
     ])
 }
 
 fn extensions() -> Vec<Bad> {
     vectors(&[
-        (0, "ext_0", "Type 0.", "d4 00 00", 1, 0, UnknownExt),
-        (0, "ext_6f", "The type before.", "d4 6f 00", 1, 0, UnknownExt),
-        (0, "ext_71", "The type behind.", "d4 71 00", 1, 0, UnknownExt),
-        (0, "ext_f0", "The type with a sign.", "d4 f0 00", 1, 0, UnknownExt),
+        ("ext_0", "Type 0.", "d4 00 00", 1, 0, UnknownExt),
+        ("ext_6f", "The type before.", "d4 6f 00", 1, 0, UnknownExt),
+        ("ext_71", "The type behind.", "d4 71 00", 1, 0, UnknownExt),
+        ("ext_f0", "The type with a sign.", "d4 f0 00", 1, 0, UnknownExt),
         (
-            0,
             "ext_fixext16",
             "A fixext 16.",
             "d8 01 00000000000000000000000000000000",
@@ -175,38 +175,22 @@ fn extensions() -> Vec<Bad> {
             0,
             UnknownExt,
         ),
-        (0, "ext_ext8", "An ext 8, in an array.", "92 c0 c7 01 01 00", 0, 2, UnknownExt),
-        (0, "ext_ext16", "An ext 16.", "c8 0001 01 00", 0, 0, UnknownExt),
-        (0, "ext_ext32", "An ext 32.", "c9 00000001 01 00", 0, 0, UnknownExt),
-        (0, "ext_ext8_empty", "An empty ext 8.", "c7 00 01", 0, 0, UnknownExt),
-        (0, "reference_empty", "A reference of no bytes.", "c7 00 70", 1, 0, ExtLen),
-        (0, "reference_of_3", "A reference of 3 bytes.", "c7 03 70 000000", 1, 0, ExtLen),
-        (0, "reference_of_5", "A reference of 5 bytes.", "c7 05 70 0000000000", 1, 0, ExtLen),
-        (0, "reference_fixext4", "Four bytes for buffer 0.", "d6 70 00000000", 1, 0, ExtLen),
-        (0, "reference_fixext4_ffff", "Four bytes for 65535.", "d6 70 ffff0000", 1, 0, ExtLen),
-        (0, "reference_fixext2_ff", "Two bytes for 255.", "d5 70 ff00", 1, 0, ExtLen),
-        (
-            0,
-            "reference_fixext16",
-            "16 bytes.",
-            "d8 70 00000000000000000000000000000000",
-            1,
-            0,
-            ExtLen,
-        ),
-        (0, "reference_ext8_of_2", "Two bytes for 0.", "c7 02 70 0000", 1, 0, ExtLen),
-        (0, "reference_ext8_of_4", "Four bytes for 0.", "c7 04 70 00000000", 1, 0, ExtLen),
-        (0, "reference_ext16", "As ext 16.", "c8 0001 70 00", 1, 0, ExtLen),
-        (0, "reference_ext32", "As ext 32.", "c9 00000001 70 00", 1, 0, ExtLen),
-        (
-            0,
-            "reference_big_endian",
-            "Big-endian 1 is 256.",
-            "92 d4 70 00 d5 70 0001",
-            2,
-            4,
-            RefRange,
-        ),
+        ("ext_ext8", "An ext 8, in an array.", "92 c0 c7 01 01 00", 0, 2, UnknownExt),
+        ("ext_ext16", "An ext 16.", "c8 0001 01 00", 0, 0, UnknownExt),
+        ("ext_ext32", "An ext 32.", "c9 00000001 01 00", 0, 0, UnknownExt),
+        ("ext_ext8_empty", "An empty ext 8.", "c7 00 01", 0, 0, UnknownExt),
+        ("reference_empty", "A reference of no bytes.", "c7 00 70", 1, 0, ExtLen),
+        ("reference_of_3", "A reference of 3 bytes.", "c7 03 70 000000", 1, 0, ExtLen),
+        ("reference_of_5", "A reference of 5 bytes.", "c7 05 70 0000000000", 1, 0, ExtLen),
+        ("reference_fixext4", "Four bytes for buffer 0.", "d6 70 00000000", 1, 0, ExtLen),
+        ("reference_fixext4_ffff", "Four bytes for 65535.", "d6 70 ffff0000", 1, 0, ExtLen),
+        ("reference_fixext2_ff", "Two bytes for 255.", "d5 70 ff00", 1, 0, ExtLen),
+        ("reference_fixext16", "16 bytes.", "d8 70 00000000000000000000000000000000", 1, 0, ExtLen),
+        ("reference_ext8_of_2", "Two bytes for 0.", "c7 02 70 0000", 1, 0, ExtLen),
+        ("reference_ext8_of_4", "Four bytes for 0.", "c7 04 70 00000000", 1, 0, ExtLen),
+        ("reference_ext16", "As ext 16.", "c8 0001 70 00", 1, 0, ExtLen),
+        ("reference_ext32", "As ext 32.", "c9 00000001 70 00", 1, 0, ExtLen),
+        ("reference_big_endian", "Big-endian 1 is 256.", "92 d4 70 00 d5 70 0001", 2, 4, RefRange),
     ])
 }
 
@@ -220,20 +204,19 @@ fn references() -> Vec<Bad> {
         *times -= 1;
     }
     let mut all = vectors(&[
-        (0, "range_1", "Buffer 1 of one.", "92 d4 70 00 d4 70 01", 1, 4, RefRange),
-        (0, "range_before_order", "Buffer 2 of two, first.", "d4 70 02", 2, 0, RefRange),
-        (0, "range_two_bytes", "Buffer 256 of one.", "d5 70 0001", 1, 0, RefRange),
-        (0, "range_four_bytes", "Buffer 65536 of one.", "d6 70 00000100", 1, 0, RefRange),
-        (0, "range_largest", "Buffer 2^32-1 of one.", "d6 70 ffffffff", 1, 0, RefRange),
-        (0, "range_ext8", "As ext 8.", "c7 01 70 05", 1, 0, RefRange),
-        (0, "order_skipped", "0, then 2.", "93 d4 70 00 d4 70 02 d4 70 01", 3, 4, RefOrder),
-        (0, "order_alone", "Buffer 1 of two, and nothing more.", "d4 70 01", 2, 0, RefOrder),
-        (0, "order_after_repeat", "0, 0, 2.", "93 d4 70 00 d4 70 00 d4 70 02", 3, 7, RefOrder),
-        (0, "order_in_key", "In a key.", "82 d4 70 00 c0 d4 70 02 d4 70 01", 3, 5, RefOrder),
-        (0, "unreferenced", "A buffer and no reference.", "c0", 1, 1, Unreferenced),
-        (0, "unreferenced_last", "The last of three.", "92 d4 70 00 d4 70 01", 3, 7, Unreferenced),
+        ("range_1", "Buffer 1 of one.", "92 d4 70 00 d4 70 01", 1, 4, RefRange),
+        ("range_before_order", "Buffer 2 of two, first.", "d4 70 02", 2, 0, RefRange),
+        ("range_two_bytes", "Buffer 256 of one.", "d5 70 0001", 1, 0, RefRange),
+        ("range_four_bytes", "Buffer 65536 of one.", "d6 70 00000100", 1, 0, RefRange),
+        ("range_largest", "Buffer 2^32-1 of one.", "d6 70 ffffffff", 1, 0, RefRange),
+        ("range_ext8", "As ext 8.", "c7 01 70 05", 1, 0, RefRange),
+        ("order_skipped", "0, then 2.", "93 d4 70 00 d4 70 02 d4 70 01", 3, 4, RefOrder),
+        ("order_alone", "Buffer 1 of two, and nothing more.", "d4 70 01", 2, 0, RefOrder),
+        ("order_after_repeat", "0, 0, 2.", "93 d4 70 00 d4 70 00 d4 70 02", 3, 7, RefOrder),
+        ("order_in_key", "In a key.", "82 d4 70 00 c0 d4 70 02 d4 70 01", 3, 5, RefOrder),
+        ("unreferenced", "A buffer and no reference.", "c0", 1, 1, Unreferenced),
+        ("unreferenced_last", "The last of three.", "92 d4 70 00 d4 70 01", 3, 7, Unreferenced),
         (
-            0,
             "unreferenced_repeat",
             "A repeat is no use of it.",
             "92 d4 70 00 d4 70 00",
@@ -251,16 +234,16 @@ fn references() -> Vec<Bad> {
 
 fn structure() -> Vec<Bad> {
     vectors(&[
-        (0, "reserved_in_array", "As an item.", "93 c0 c1 c0", 0, 2, Reserved),
-        (0, "reserved_as_key", "As a key.", "81 c1 c0", 0, 1, Reserved),
-        (0, "reserved_as_value", "As a value.", "81 a1 61 c1", 0, 3, Reserved),
-        (0, "trailing_array", "Behind an array.", "91 c0 90", 0, 2, Trailing),
-        (0, "trailing_empty_map", "Behind an empty map.", "80 00", 0, 1, Trailing),
-        (0, "trailing_string", "Behind a string.", "a1 61 61", 0, 2, Trailing),
-        (0, "trailing_reference", "Behind a reference.", "d4 70 00 d4 70 00", 1, 3, Trailing),
-        (0, "trailing_is_not_read", "What follows is bad too.", "c0 c1", 0, 1, Trailing),
-        (0, "trailing_and_unreferenced", "Both.", "c0 c0", 1, 1, Trailing),
-        (0, "trailing_zero", "A zero is a value and no padding.", "c3 00", 0, 1, Trailing),
+        ("reserved_in_array", "As an item.", "93 c0 c1 c0", 0, 2, Reserved),
+        ("reserved_as_key", "As a key.", "81 c1 c0", 0, 1, Reserved),
+        ("reserved_as_value", "As a value.", "81 a1 61 c1", 0, 3, Reserved),
+        ("trailing_array", "Behind an array.", "91 c0 90", 0, 2, Trailing),
+        ("trailing_empty_map", "Behind an empty map.", "80 00", 0, 1, Trailing),
+        ("trailing_string", "Behind a string.", "a1 61 61", 0, 2, Trailing),
+        ("trailing_reference", "Behind a reference.", "d4 70 00 d4 70 00", 1, 3, Trailing),
+        ("trailing_is_not_read", "What follows is bad too.", "c0 c1", 0, 1, Trailing),
+        ("trailing_and_unreferenced", "Both.", "c0 c0", 1, 1, Trailing),
+        ("trailing_zero", "A zero is a value and no padding.", "c3 00", 0, 1, Trailing),
     ])
 }
 
@@ -276,9 +259,7 @@ fn depths() -> Vec<Bad> {
     let both = [arrays(128), vec![0x9f]].concat();
     let items = |levels| [arrays(levels), vec![0xc0]].concat();
     vec![
-        bad("depth_variants", "100,000 enum variants.", &variants, 0, 385, Depth)
-            .row(57)
-            .parts(repeated),
+        bad("depth_variants", "100,000 enum variants.", &variants, 0, 385, Depth).parts(repeated),
         bad("depth_arrays", "129 arrays.", &items(129), 0, 129, Depth),
         bad("depth_maps", "129 maps.", &maps, 0, 257, Depth),
         bad("depth_empty", "The innermost of 129 is empty.", &empty, 0, 129, Depth),

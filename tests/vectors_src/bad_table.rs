@@ -12,38 +12,29 @@ use crate::vector::Bad;
 use DescriptorFault::*;
 
 pub(crate) fn all() -> Vec<Bad> {
-    [rows(), codes(), lengths(), elsewhere(), offsets(), segments()].concat()
+    [fields(), codes(), lengths(), elsewhere(), offsets(), segments()].concat()
 }
 
-/// The rows of the format's table, on its base frame.
-fn rows() -> Vec<Bad> {
+/// Each field of a descriptor, in the large frame.
+fn fields() -> Vec<Bad> {
     let near_the_end = (u64::MAX - 63).to_le_bytes();
     let table: [Overlaid<'_>; 13] = [
-        (18, "location_3", "Location 3.", FIRST + 28, &[3], descriptor(0, Location)),
-        (19, "flag_2", "An unknown flag.", FIRST + 29, &[2], descriptor(0, Flags)),
-        (20, "kind_30", "An unknown kind.", FIRST + 30, &[0x30], descriptor(0, Kind)),
-        (21, "align_5", "Inline alignment 2^5.", FIRST + 31, &[5], descriptor(0, Align)),
-        (22, "align_63", "Alignment 2^63.", FIRST + 31, &[63], descriptor(0, Align)),
-        (23, "empty", "A buffer of no bytes.", FIRST + 8, &[0; 8], descriptor(0, Empty)),
+        ("location_3", "Location 3.", FIRST + 28, &[3], descriptor(0, Location)),
+        ("flag_2", "An unknown flag.", FIRST + 29, &[2], descriptor(0, Flags)),
+        ("kind_30", "An unknown kind.", FIRST + 30, &[0x30], descriptor(0, Kind)),
+        ("align_5", "Inline alignment 2^5.", FIRST + 31, &[5], descriptor(0, Align)),
+        ("align_63", "Alignment 2^63.", FIRST + 31, &[63], descriptor(0, Align)),
+        ("empty", "A buffer of no bytes.", FIRST + 8, &[0; 8], descriptor(0, Empty)),
         (
-            24,
             "kind_len",
             "A length that is no multiple of the element.",
             FIRST + 8,
             &8191_u64.to_le_bytes(),
             descriptor(0, KindLen),
         ),
+        ("overflow", "Offset and length pass 2^64.", FIRST, &near_the_end, descriptor(0, Overflow)),
+        ("offset_0", "An offset into the header.", FIRST, &[0; 8], descriptor(0, Offset)),
         (
-            25,
-            "overflow",
-            "Offset and length pass 2^64.",
-            FIRST,
-            &near_the_end,
-            descriptor(0, Overflow),
-        ),
-        (26, "offset_0", "An offset into the header.", FIRST, &[0; 8], descriptor(0, Offset)),
-        (
-            27,
             "overlap",
             "The second buffer lies over the first.",
             SECOND,
@@ -51,7 +42,6 @@ fn rows() -> Vec<Bad> {
             descriptor(1, Offset),
         ),
         (
-            28,
             "gap",
             "A gap between the buffers.",
             SECOND,
@@ -59,17 +49,16 @@ fn rows() -> Vec<Bad> {
             descriptor(1, Offset),
         ),
         (
-            30,
             "segment_number",
             "A segment of an inline buffer.",
             FIRST + 16,
             &[1],
             descriptor(0, Fields),
         ),
-        (31, "crc", "A checksum without the flag.", FIRST + 24, &[1], descriptor(0, Crc)),
+        ("crc", "A checksum without the flag.", FIRST + 24, &[1], descriptor(0, Crc)),
     ];
-    let vector = |(row, name, shows, at, bytes, error): Overlaid<'_>| {
-        Bad::new(&format!("table_{name}"), shows, with(base(), at, bytes), error).row(row)
+    let vector = |(name, shows, at, bytes, error): Overlaid<'_>| {
+        Bad::new(&format!("table_{name}"), shows, with(base(), at, bytes), error)
     };
     table.into_iter().map(vector).collect()
 }
@@ -210,10 +199,9 @@ fn segments() -> Vec<Bad> {
     let crc = sealed(with(of(&[range(64)], true), FIRST + 24, &[1]), 96);
     let shows = "A segment where none is permitted.";
     vec![
-        Bad::new("segment_not_permitted", shows, one(), segment(0, NotPermitted)).row(38),
+        Bad::new("segment_not_permitted", shows, one(), segment(0, NotPermitted)),
         Bad::new("segment_not_permitted_1", shows, behind, segment(1, NotPermitted)),
         Bad::new("segment_unknown", "No segment of that number.", one(), segment(0, Unknown))
-            .row(39)
             .limits(permitted),
         Bad::new(
             "segment_aliased",
@@ -226,8 +214,7 @@ fn segments() -> Vec<Bad> {
             "An offset that breaks its alignment is found first.",
             with(one(), FIRST, &[65]),
             descriptor(0, Align),
-        )
-        .row(42),
+        ),
         Bad::new(
             "segment_align_17",
             "Alignment 2^17.",

@@ -5,8 +5,8 @@ use pannier::{DescriptorFault, FrameError, LimitKind, MetaFault, SegmentFault};
 
 use crate::ok_layout::references_to;
 
-/// Row of the format's table or 0, name, what it shows, position, bytes laid over it, error.
-pub(crate) type Overlaid<'a> = (u32, &'a str, &'a str, usize, &'a [u8], FrameError);
+/// Name, what it shows, position, bytes laid over the frame, error.
+pub(crate) type Overlaid<'a> = (&'a str, &'a str, usize, &'a [u8], FrameError);
 
 /// Where the descriptors of both frames stand.
 pub(crate) const FIRST: usize = 64;
@@ -14,7 +14,7 @@ pub(crate) const SECOND: usize = 96;
 /// Bytes of their heads.
 pub(crate) const HEAD_LEN: usize = 128;
 
-/// The base frame of the format's table: 13 376 bytes, 12 of them metadata.
+/// A frame of 13 376 bytes, 12 of them metadata.
 pub(crate) fn base() -> Vec<u8> {
     let metadata = [0x94, 0xd4, 0x70, 0, 0xd4, 0x70, 1, 0xd4, 0x70, 0, 0xa1, b'x'];
     let frame = frame(&metadata, &[(Kind::F64, &[0x3f; 8192]), (Kind::OPAQUE, &[1; 5000])], false);

@@ -167,7 +167,6 @@ fn externals() -> Vec<Good> {
             "A buffer that only the application finds: sound, and `External` when decoded.",
             reference(0),
         )
-        .row(44)
         .buffers(vec![token()]),
         Good::new(
             "external_token",

@@ -191,7 +191,7 @@ fn texts() -> Vec<Good> {
 
 fn shapes() -> Vec<Good> {
     let map = |entries: Json| json!({ "map": entries });
-    let entries: Vec<u8> = (0..16).flat_map(|key| [key, 0xe0 + key]).collect();
+    let entries = |count: u8| (0..count).flat_map(|key| [key, 0xe0 + key]).collect::<Vec<_>>();
     vec![
         by_hand(
             "map_order",
@@ -219,7 +219,8 @@ fn shapes() -> Vec<Good> {
             "The shortest array 16.",
             [vec![0xdc, 0, 16], vec![0xc0; 16]].concat(),
         ),
-        Good::new("map_16", "The shortest map 16.", [vec![0xde, 0, 16], entries].concat()),
+        Good::new("map_15", "The longest fixmap.", [vec![0x8f], entries(15)].concat()),
+        Good::new("map_16", "The shortest map 16.", [vec![0xde, 0, 16], entries(16)].concat()),
         Good::new(
             "bytes_255_and_256",
             "The longest bin 8 and the shortest bin 16.",

@@ -21,7 +21,6 @@ pub(crate) struct Vector {
 pub(crate) struct Good {
     name: String,
     shows: String,
-    row: Option<u32>,
     profile: Option<&'static str>,
     limits: Limits,
     options: HeadOptions,
@@ -37,7 +36,6 @@ pub(crate) struct Good {
 pub(crate) struct Bad {
     name: String,
     shows: String,
-    row: Option<u32>,
     limits: Limits,
     verify: bool,
     bytes: Vec<u8>,
@@ -52,7 +50,6 @@ impl Good {
         Good {
             name: name.to_owned(),
             shows: shows.to_owned(),
-            row: None,
             profile: None,
             limits: Limits::default(),
             options: HeadOptions::default(),
@@ -78,10 +75,6 @@ impl Good {
     pub(crate) fn value(self, value: Json) -> Good {
         assert_eq!(self.value, value, "{}", self.name);
         self
-    }
-
-    pub(crate) fn row(self, row: u32) -> Good {
-        Good { row: Some(row), ..self }
     }
 
     pub(crate) fn profile(self, profile: &'static str) -> Good {
@@ -111,7 +104,7 @@ impl Good {
 
     pub(crate) fn vector(&self) -> Vector {
         let (bytes, descriptors) = self.frame();
-        let mut fields = Fields::begin(&self.name, &self.shows, self.row);
+        let mut fields = Fields::begin(&self.name, &self.shows);
         fields.limits(&self.limits);
         fields.add("len", bytes.len());
         fields.add("sha256", sha256(&bytes));
@@ -139,18 +132,12 @@ impl Bad {
         Bad {
             name: name.to_owned(),
             shows: shows.to_owned(),
-            row: None,
             limits: Limits::default(),
             verify: false,
             bytes,
             error,
             parts: Vec::new(),
         }
-    }
-
-    /// Its row in the format's table of hostile inputs; 0 for none.
-    pub(crate) fn row(self, row: u32) -> Bad {
-        Bad { row: (row > 0).then_some(row), ..self }
     }
 
     pub(crate) fn limits(self, limits: Limits) -> Bad {
@@ -167,7 +154,7 @@ impl Bad {
     }
 
     pub(crate) fn vector(&self) -> Vector {
-        let mut fields = Fields::begin(&self.name, &self.shows, self.row);
+        let mut fields = Fields::begin(&self.name, &self.shows);
         fields.limits(&self.limits);
         fields.add("len", self.bytes.len());
         fields.add("sha256", sha256(&self.bytes));
@@ -278,11 +265,10 @@ pub(crate) fn limits(json: &Json) -> Limits {
 struct Fields(Vec<(&'static str, Json)>);
 
 impl Fields {
-    fn begin(name: &str, shows: &str, row: Option<u32>) -> Fields {
+    fn begin(name: &str, shows: &str) -> Fields {
         let mut fields = Fields(Vec::new());
         fields.add("name", name);
         fields.add("shows", shows);
-        row.into_iter().for_each(|row| fields.add("row", row));
         fields
     }
 

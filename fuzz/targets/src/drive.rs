@@ -2,10 +2,10 @@
 //!
 //! Promises: the same inputs for the same seed, on every machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use pannier::fuzzing::{mutate, seeds};
+use pannier::fuzzing::{Random, mutate, seeds};
 use pannier::{Buffer, Encoder};
 use serde::Serialize;
 
@@ -32,8 +32,7 @@ pub fn metadata_of(frame: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn random(seed: u32) -> Vec<u8> {
-    let mut random = Random::new(seed);
-    (0..16 * seed).map(|_| random.byte()).collect()
+    Random::new(seed).bytes(16 * seed as usize)
 }
 
 /// A frame of each type that `decode` reads.
@@ -54,7 +53,7 @@ fn typed() -> Vec<(String, Vec<u8>)> {
     let internal = Internal::C { k: Box::new(Internal::B(inner())) };
     let adjacent =
         Adjacent::A(vec![Adjacent::E, Adjacent::B(words, 1), Adjacent::C { k: "k".to_owned() }]);
-    let map = HashMap::from([("k".to_owned(), Some(vec![numbers.clone(), numbers.clone()]))]);
+    let map = BTreeMap::from([("k".to_owned(), Some(vec![numbers.clone(), numbers.clone()]))]);
     let pods = Pods { k: vec![1, 2, 3], a: numbers.to_vec().into() };
     let mixed = Mixed(Some(Some(true)), (-1, 300, i128::MIN), [1, 2, 3], 'é', 0.5, ());
     vec![
@@ -85,20 +84,21 @@ fn typed_frame(name: &str, value: &impl Serialize) -> (String, Vec<u8>) {
 /// If the target does; the input and its number are printed first.
 pub fn mutated(name: &str, numbers: Range<u32>, target: impl Fn(&[u8])) {
     let seeds = seeds_of(name);
-    let whole_frames = !["differential", "roundtrip"].contains(&name);
-    let mut data = vec![0; LONGEST];
+    let longest = if name == "chunks" { LONGEST_STREAM } else { LONGEST };
+    let step = match name {
+        "differential" => mutate_alone,
+        "roundtrip" => edit,
+        _ => mutate_frame,
+    };
+    let mut data = vec![0; longest];
     for number in numbers {
         let mut random = Random::new(number);
         let start = &seeds[random.below(seeds.len())].1;
-        let start = &start[..start.len().min(LONGEST)];
+        let start = &start[..start.len().min(longest)];
         data[..start.len()].copy_from_slice(start);
         let mut len = start.len();
         for _ in 0..=random.below(3) {
-            len = if whole_frames {
-                mutate(&mut data, len, LONGEST, random.number())
-            } else {
-                mutate_alone(&mut data, len, &mut random)
-            };
+            len = step(&mut data, len, &mut random);
         }
         let report = OnPanic { name, number, input: &data[..len] };
         target(&data[..len]);
@@ -106,7 +106,29 @@ pub fn mutated(name: &str, numbers: Range<u32>, target: impl Fn(&[u8])) {
     }
 }
 
-/// Bytes that are no frame: as metadata of one, so that the mutation knows what it has.
+fn mutate_frame(data: &mut [u8], len: usize, random: &mut Random) -> usize {
+    let max = data.len();
+    mutate(data, len, max, random.number() as u32)
+}
+
+/// Bytes of which nothing is known: some are flipped, put in, left out, or copied over others.
+fn edit(data: &mut [u8], len: usize, random: &mut Random) -> usize {
+    let mut bytes = data[..len].to_vec();
+    let at = random.below(len);
+    let count = 1 + random.below(16);
+    let end = (at + count).min(len);
+    match random.below(4) {
+        0 => bytes[at..end].iter_mut().take(1).for_each(|byte| *byte ^= 1 << random.below(8)),
+        1 => drop(bytes.splice(at..at, random.bytes(count))),
+        2 => drop(bytes.drain(at..end)),
+        _ => bytes.copy_within(at..end, random.below(len - (end - at) + 1)),
+    }
+    bytes.truncate(data.len());
+    data[..bytes.len()].copy_from_slice(&bytes);
+    bytes.len()
+}
+
+/// Metadata, as that of a frame, so that the mutation knows what it has.
 fn mutate_alone(data: &mut [u8], len: usize, random: &mut Random) -> usize {
     if random.below(2) == 0 {
         let at = random.below(len.max(1));
@@ -120,7 +142,7 @@ fn mutate_alone(data: &mut [u8], len: usize, random: &mut Random) -> usize {
     frame[32..32 + len].copy_from_slice(&data[..len]);
     let frame_len = (32 + len).next_multiple_of(64);
     frame[16..24].copy_from_slice(&(frame_len as u64).to_le_bytes());
-    let end = mutate(&mut frame, frame_len.min(LONGEST), LONGEST, random.number());
+    let end = mutate(&mut frame, frame_len.min(LONGEST), LONGEST, random.number() as u32);
     let metadata = metadata_of(&frame[..end]).unwrap_or_default();
     data[..metadata.len()].copy_from_slice(&metadata);
     metadata.len()
@@ -140,34 +162,7 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-/// xorshift64*: the same numbers for the same seed, everywhere.
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// Neighbouring seeds begin far apart.
-    pub fn new(seed: u32) -> Random {
-        Random((u64::from(seed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// Any number.
-    pub fn number(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
-    }
-
-    /// Below `bound`; 0 for a bound of 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        self.number() as usize % bound.max(1)
-    }
-
-    /// Any byte.
-    pub fn byte(&mut self) -> u8 {
-        self.number().to_be_bytes()[0]
-    }
-}
-
 /// Of an input, in bytes.
 const LONGEST: usize = 4096;
+/// Of a stream: longer than what a reader reads ahead.
+const LONGEST_STREAM: usize = 32 << 10;

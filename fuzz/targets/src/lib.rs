@@ -2,7 +2,7 @@
 //! broken. Coverage may lead to the bytes, a seeded loop, or a file that broke something once; the
 //! function is the same.
 //!
-//! A target is generic over the [`Subject`] that it judges, so that the tests can give it one with
+//! A target is generic over the [`Subject`] or the [`Stream`] that it judges, so that the tests can give it one with
 //! a planted fault and see it found. Knows the public interface only.
 
 mod chunks;
@@ -21,10 +21,10 @@ pub use self::chunks::{chunks, chunks_of};
 pub use self::corrupt::{corrupt, corrupt_of};
 pub use self::decode::{decode, decode_of};
 pub use self::differential::{differential, differential_of};
-pub use self::drive::{Random, metadata_of, mutated, seeds_of};
+pub use self::drive::{metadata_of, mutated, seeds_of};
 pub use self::parse::parse;
 pub use self::roundtrip::{roundtrip, roundtrip_of};
-pub use self::subject::{Options, Outcome, Pannier, Subject};
+pub use self::subject::{Options, Pannier, Stream, Subject};
 pub use self::truncate::{truncate, truncate_of};
 
 /// A target's name and function.

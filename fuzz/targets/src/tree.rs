@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arbitrary::{Arbitrary, Unstructured};
+use arbitrary::{Arbitrary, Result, Unstructured};
 use pannier::Buffer;
 use serde::{Deserialize, Serialize};
 
@@ -44,26 +44,57 @@ enum Plan<'a> {
     Number(i64),
     Wide(i128),
     Float(f64),
-    Text(&'a str),
+    Text(#[arbitrary(with = word)] &'a str),
     Bytes(Buffer<u8>),
     Words(Buffer<u16>),
     Longs(Buffer<i64>),
-    Lent(Vec<u32>),
+    Lent(#[arbitrary(with = few)] Vec<u32>),
     /// The memory of an earlier buffer again, or a part of it.
     Again(u8, u8, u8),
     /// The same as other items.
     Cast(u8),
-    Seq(Vec<Plan<'a>>),
-    Map(Vec<(&'a str, Plan<'a>)>),
-    Option(Option<Box<Plan<'a>>>),
-    Record(&'a str, Box<Plan<'a>>, Option<Box<Plan<'a>>>),
-    Pair(Box<Plan<'a>>, u8),
+    Seq(#[arbitrary(with = few)] Vec<Plan<'a>>),
+    Map(#[arbitrary(with = few)] Vec<Entry<'a>>),
+    Option(#[arbitrary(with = maybe)] Option<Box<Plan<'a>>>),
+    Record(
+        #[arbitrary(with = word)] &'a str,
+        #[arbitrary(with = nested)] Box<Plan<'a>>,
+        #[arbitrary(with = maybe)] Option<Box<Plan<'a>>>,
+    ),
+    Pair(#[arbitrary(with = nested)] Box<Plan<'a>>, u8),
+}
+
+#[derive(Arbitrary, Debug)]
+struct Entry<'a>(#[arbitrary(with = word)] &'a str, Plan<'a>);
+
+/// Up to six, as long as there is input: the count is read first, since a `Vec` asks before each
+/// item whether there is one and mostly has none or one.
+fn few<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=6)?;
+    (0..count).map_while(|_| (!u.is_empty()).then(|| u.arbitrary())).collect()
+}
+
+/// A short text, which leaves something for what comes behind it.
+fn word<'a>(u: &mut Unstructured<'a>) -> Result<&'a str> {
+    let len = u.int_in_range(0..=40)?.min(u.len());
+    let bytes = u.peek_bytes(len).unwrap_or_default();
+    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    Ok(std::str::from_utf8(u.bytes(valid)?).unwrap_or_default())
+}
+
+/// What a plan has below it: nothing at the end of the input, where deriving would give up.
+fn nested<'a>(u: &mut Unstructured<'a>) -> Result<Box<Plan<'a>>> {
+    if u.is_empty() { Ok(Box::new(Plan::Nil)) } else { u.arbitrary() }
+}
+
+fn maybe<'a>(u: &mut Unstructured<'a>) -> Result<Option<Box<Plan<'a>>>> {
+    if u.arbitrary()? { nested(u).map(Some) } else { Ok(None) }
 }
 
 impl<'a> Arbitrary<'a> for Tree {
-    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         // Several, since most plans are of a single leaf and faults lie between buffers.
-        let mut plans: Vec<Plan<'_>> = u.arbitrary()?;
+        let mut plans: Vec<Plan<'_>> = [few(u)?, few(u)?].into_iter().flatten().collect();
         let plan = if plans.len() == 1 { plans.remove(0) } else { Plan::Seq(plans) };
         Ok(Builder { seen: Vec::new() }.build(plan, 0))
     }
@@ -90,7 +121,7 @@ impl Builder {
             Plan::Lent(items) => Tree::Lent(items),
             Plan::Seq(items) => Tree::Seq(items.into_iter().map(below).collect()),
             Plan::Map(items) => {
-                Tree::Map(items.into_iter().map(|(k, v)| (k.to_owned(), below(v))).collect())
+                Tree::Map(items.into_iter().map(|Entry(k, v)| (k.to_owned(), below(v))).collect())
             }
             Plan::Option(inner) => Tree::Option(inner.map(|plan| Box::new(below(*plan)))),
             Plan::Record(name, left, right) => Tree::Record {

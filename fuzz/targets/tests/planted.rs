@@ -1,13 +1,19 @@
 //! Each target finds a fault that is planted in what it judges: an invariant that cannot fail holds
 //! nothing. (`parse` is `pannier::fuzzing::check`, whose faults are planted beside it.)
+//!
+//! One is not planted: a writer that changes the bytes of its source. It has them by a shared
+//! reference to memory that nobody may write, so that no safe code can do that; the targets'
+//! own test shows that `roundtrip` would see a byte that differs.
 
+use std::hint::black_box;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use pannier::frame::Frame;
-use pannier::{Buffer, CodecError, FrameError, Limits};
+use pannier::{Buffer, CodecError, FrameError, FrameReader, Limits};
 use pannier_targets::{
-    Options, Outcome, Pannier, Subject, chunks_of, corrupt_of, decode_of, differential_of, mutated,
+    Options, Pannier, Stream, Subject, chunks_of, corrupt_of, decode_of, differential_of, mutated,
     roundtrip_of, truncate_of,
 };
 use rmpv::Value;
@@ -75,6 +81,69 @@ impl Subject for ChargesShared {
 #[test]
 fn decode_finds_sharing_that_is_dearer_than_copying() {
     finds("decode", decode_of::<ChargesShared>, "cannot be shared");
+}
+
+/// Shares other bytes than those of the frame.
+struct SharesOthers;
+
+impl Subject for SharesOthers {
+    fn decode_shared<T: DeserializeOwned>(bytes: Bytes, limits: &Limits) -> Result<T, CodecError> {
+        let mut others = bytes.to_vec();
+        if let Ok(frame) = Frame::parse(&bytes, limits) {
+            for range in frame.descriptors().filter_map(|d| frame.inline_range(&d)) {
+                others[range].iter_mut().for_each(|byte| *byte ^= 0xff);
+            }
+        }
+        Pannier::decode_shared(others.into(), limits)
+    }
+}
+
+#[test]
+fn decode_finds_a_shared_buffer_that_holds_other_bytes() {
+    finds("decode", decode_of::<SharesOthers>, "another value");
+}
+
+/// Takes a frame although something follows it, for one type only.
+struct LenientTo<const TYPE: usize>;
+
+const LENIENT_TO: [&str; 4] = ["Adjacent", "Job", "Flat", "Vec<()>"];
+
+impl<const TYPE: usize> Subject for LenientTo<TYPE> {
+    fn decode<'de, T: Deserialize<'de>>(
+        bytes: &'de [u8],
+        limits: &Limits,
+    ) -> Result<T, CodecError> {
+        if std::any::type_name::<T>().ends_with(LENIENT_TO[TYPE]) {
+            return OverlooksTrailing::decode(bytes, limits);
+        }
+        Pannier::decode(bytes, limits)
+    }
+}
+
+#[test]
+fn decode_finds_a_reader_that_is_lenient_to_one_type() {
+    finds("decode", decode_of::<LenientTo<0>>, "what is no sound frame");
+    finds("decode", decode_of::<LenientTo<1>>, "what is no sound frame");
+    finds("decode", decode_of::<LenientTo<2>>, "what is no sound frame");
+    finds("decode", decode_of::<LenientTo<3>>, "what is no sound frame");
+}
+
+/// Allocates again and again for what it has read.
+struct Hesitates;
+
+impl Subject for Hesitates {
+    fn decode<'de, T: Deserialize<'de>>(
+        bytes: &'de [u8],
+        limits: &Limits,
+    ) -> Result<T, CodecError> {
+        bytes.iter().for_each(|byte| drop(black_box(Box::new(*byte))));
+        Pannier::decode(bytes, limits)
+    }
+}
+
+#[test]
+fn decode_finds_a_reader_that_allocates_for_each_byte_that_it_passes_over() {
+    finds("decode", decode_of::<Hesitates>, "allocations for");
 }
 
 /// Leaves a buffer of exactly the threshold in band.
@@ -155,35 +224,162 @@ fn differential_finds_a_second_value_that_is_overlooked() {
     finds("differential", differential_of::<StopsEarly>, "behind the value");
 }
 
-/// Loses its place when a piece ends with a header.
+/// A [`FrameReader`] that a faulty one is made of.
+struct Reader {
+    inner: FrameReader,
+    /// Frames that were taken.
+    frames: Vec<Bytes>,
+    /// Pieces that came since the last time somebody asked for a frame.
+    pieces: usize,
+    failed: bool,
+}
+
+/// What goes wrong, where something does.
+trait Fault {
+    /// How many of the `count` bytes that came are noticed.
+    fn noticed(_: &Reader, count: usize) -> usize {
+        count
+    }
+
+    /// What becomes of the next frame, or of the want of one.
+    fn next(_: &Reader, next: Next) -> Next {
+        next
+    }
+
+    fn end(_: &Reader, end: Result<(), FrameError>) -> Result<(), FrameError> {
+        end
+    }
+}
+
+type Next = Result<Option<Bytes>, FrameError>;
+
+struct Faulty<F>(Reader, PhantomData<F>);
+
+impl<F: Fault> Stream for Faulty<F> {
+    fn new(limits: Limits) -> Self {
+        let inner = FrameReader::new(limits);
+        Faulty(Reader { inner, frames: Vec::new(), pieces: 0, failed: false }, PhantomData)
+    }
+
+    fn space(&mut self) -> &mut [u8] {
+        self.0.inner.space()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.0.pieces += 1;
+        self.0.inner.advance(F::noticed(&self.0, count));
+    }
+
+    fn next_frame(&mut self) -> Next {
+        let next = self.0.inner.next_frame();
+        let next = F::next(&self.0, next);
+        self.0.pieces = 0;
+        self.0.failed |= next.is_err();
+        self.0.frames.extend(next.clone().ok().flatten());
+        next
+    }
+
+    fn finish(&self) -> Result<(), FrameError> {
+        F::end(&self.0, self.0.inner.finish())
+    }
+}
+
+/// Loses a byte when a piece is as long as a header.
 struct Forgets;
 
-impl Subject for Forgets {
-    fn read_stream<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Outcome {
-        let shortened = pieces.map(|piece| if piece.len() == 32 { &piece[..31] } else { piece });
-        Pannier::read_stream(shortened, limits)
+impl Fault for Forgets {
+    fn noticed(_: &Reader, count: usize) -> usize {
+        if count == 32 { 31 } else { count }
     }
 }
 
 #[test]
 fn chunks_finds_a_reader_that_loses_a_byte_at_one_cut() {
-    finds("chunks", chunks_of::<Forgets>, "in pieces");
+    finds("chunks", chunks_of::<Faulty<Forgets>>, "in pieces");
 }
 
 /// Takes the end of the input for the end of a stream.
 struct EndsWell;
 
-impl Subject for EndsWell {
-    fn read_stream<'a>(pieces: impl Iterator<Item = &'a [u8]>, limits: &Limits) -> Outcome {
-        let outcome = Pannier::read_stream(pieces, limits);
-        let cut = matches!(outcome.end, Err(FrameError::Truncated { have: 33.., .. }));
-        if cut { Outcome { end: Ok(()), ..outcome } } else { outcome }
+impl Fault for EndsWell {
+    fn end(_: &Reader, end: Result<(), FrameError>) -> Result<(), FrameError> {
+        end.or_else(|error| match error {
+            FrameError::Truncated { have: 33.., .. } => Ok(()),
+            other => Err(other),
+        })
     }
 }
 
 #[test]
 fn chunks_finds_a_cut_that_is_taken_for_the_end() {
-    finds("chunks", chunks_of::<EndsWell>, "whole");
+    finds("chunks", chunks_of::<Faulty<EndsWell>>, "whole");
+}
+
+/// Drops everything behind a frame that is larger than what is read ahead.
+struct StopsBehindLarge;
+
+impl StopsBehindLarge {
+    fn stopped(reader: &Reader) -> bool {
+        reader.frames.last().is_some_and(|frame| frame.len() > 16 << 10)
+    }
+}
+
+impl Fault for StopsBehindLarge {
+    fn next(reader: &Reader, next: Next) -> Next {
+        if Self::stopped(reader) { Ok(None) } else { next }
+    }
+
+    fn end(reader: &Reader, end: Result<(), FrameError>) -> Result<(), FrameError> {
+        if Self::stopped(reader) { Ok(()) } else { end }
+    }
+}
+
+#[test]
+fn chunks_finds_a_reader_that_drops_what_follows_a_large_frame() {
+    finds("chunks", chunks_of::<Faulty<StopsBehindLarge>>, "whole");
+}
+
+/// Has no room for what comes while nobody takes a frame.
+struct Overflows;
+
+impl Fault for Overflows {
+    fn noticed(reader: &Reader, count: usize) -> usize {
+        if reader.pieces > 8 { 0 } else { count }
+    }
+}
+
+#[test]
+fn chunks_finds_a_reader_that_loses_frames_which_pile_up() {
+    finds("chunks", chunks_of::<Faulty<Overflows>>, "taken late");
+}
+
+/// Says once what is wrong, and is silent then.
+struct Forgives;
+
+impl Fault for Forgives {
+    fn next(reader: &Reader, next: Next) -> Next {
+        if reader.failed { Ok(None) } else { next }
+    }
+}
+
+#[test]
+fn chunks_finds_an_error_that_does_not_stay() {
+    finds("chunks", chunks_of::<Faulty<Forgives>>, "after an error");
+}
+
+/// Takes memory for all that a stream may hold.
+struct Reserves;
+
+impl Fault for Reserves {
+    fn noticed(_: &Reader, count: usize) -> usize {
+        black_box(Vec::<u8>::with_capacity(1 << 20));
+        count
+    }
+}
+
+#[test]
+fn chunks_finds_a_reader_that_takes_memory_for_what_has_not_come() {
+    finds("chunks", chunks_of::<Faulty<Reserves>>, "of a stream");
 }
 
 /// Does not look at the checksums of buffers.

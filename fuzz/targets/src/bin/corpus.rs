@@ -1,24 +1,20 @@
-//! Writes the corpus and the dictionary anew: `cargo run -p pannier-targets --bin corpus`.
-//!
-//! What a fuzzer has found besides stays. Long seeds are left to the loops of the tests, so that the
-//! repository stays small.
+//! Writes what targets begin with, for a fuzzer: `cargo run -p pannier-targets --bin corpus`, with
+//! the folder to write to as argument or without for `fuzz/seeds`, which is not committed.
 
-use std::path::Path;
-use std::{fs, io};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use pannier_targets::{TARGETS, seeds_of};
 
-/// Of a file in the corpus.
-const LONGEST: usize = 1024;
-
 fn main() -> io::Result<()> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds");
+    let seeds = env::args_os().nth(1).map_or_else(usual, PathBuf::from);
     for (name, _) in TARGETS {
-        let folder = fuzz.join("corpus").join(name);
+        let folder = seeds.join(name);
         fs::create_dir_all(&folder)?;
-        for (seed, bytes) in seeds_of(name).iter().filter(|(_, bytes)| bytes.len() <= LONGEST) {
+        for (seed, bytes) in seeds_of(name) {
             fs::write(folder.join(seed), bytes)?;
         }
     }
-    fs::write(fuzz.join("frame.dict"), pannier::fuzzing::DICTIONARY)
+    Ok(())
 }
