@@ -21,7 +21,7 @@ use super::sink::pool_limits;
 use super::spin::Spin;
 use crate::codec::{Bodies, CodecError, Data, Reader};
 use crate::error::Result;
-use crate::frame::check_metadata;
+use crate::frame::{Limits, check_metadata};
 use crate::sys::inherit;
 
 /// A new channel: what one end sends, the other receives.
@@ -150,8 +150,10 @@ impl<S: Data, R: Data> Channel<S, R> {
         };
         match end.publish(&packed) {
             Ok(()) => Ok(()),
-            Err(Refused::Closed) => Err(TrySendError::Closed(value)),
-            Err(Refused::NoRoom { .. } | Refused::SocketFull) => Err(TrySendError::Full(value)),
+            Err(Refused::NoRoom { .. } | Refused::SocketFull) if end.looks_for_peer() => {
+                Err(TrySendError::Full(value))
+            }
+            Err(_) => Err(TrySendError::Closed(value)),
         }
     }
 
@@ -236,8 +238,8 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io): a name that is empty or contains `=` or a zero byte, or an
-    /// end that was used already.
+    /// [`Error::Io`](crate::Error::Io): a name that is empty or contains `=` or a zero byte, a name
+    /// that this command has already, or an end that was used.
     ///
     /// # Examples
     ///
@@ -266,6 +268,9 @@ impl<S: Data, R: Data> Channel<S, R> {
         }
         if self.end().was_used() {
             return Err(used().into());
+        }
+        if command.get_envs().any(|(name, value)| name == &*variable && value.is_some()) {
+            return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
         }
         let end = self.end.take().expect("an end is taken only when the channel goes");
         Ok(inherit::give(command, &variable, end.into_fd())?)
@@ -335,8 +340,11 @@ impl<S: Data, R: Data> Channel<S, R> {
             return Err(Silence::Unsound(CodecError::Io(forked())));
         }
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-        let message = end.next(until, &mut scratch)?;
-        decode(message).map_err(Silence::Unsound)
+        let message = end.next(until, &mut scratch);
+        if message.is_err() {
+            keep(scratch);
+        }
+        decode(message?).map_err(Silence::Unsound)
     }
 }
 
@@ -345,16 +353,30 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Longer ones are given back: one large message is no reason to keep its memory for ever.
+const SCRATCH_MAX: usize = 32 << 10;
+
+fn keep(scratch: Vec<u8>) {
+    if scratch.capacity() <= SCRATCH_MAX {
+        let _thread_is_ending = SCRATCH.try_with(|place| place.set(scratch));
+    }
+}
+
+/// A peer may send as much as it has, but not have it copied again and again.
+fn limits() -> Limits {
+    pool_limits().repeat_bytes(Limits::default().repeat_bytes)
+}
+
 fn decode<R: Data>(message: Message) -> std::result::Result<R, CodecError> {
     let Message { bytes, metadata, bodies } = message;
-    let limits = pool_limits();
+    let limits = limits();
     let count = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
     let metadata = bytes.get(metadata).unwrap_or_default();
     check_metadata(metadata, count, &limits)?;
     let bodies = Bodies::new(bodies);
     let value = Reader::new(metadata, &bodies, &limits).last();
     drop(bodies);
-    let _thread_is_ending = SCRATCH.try_with(|scratch| scratch.set(bytes));
+    keep(bytes);
     value
 }
 

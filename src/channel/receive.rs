@@ -1,15 +1,16 @@
 //! The receiving half: taking records in, and sleeping until there is one.
 //!
 //! One receiver at a time sleeps, and only it or whoever has the lock reads the socket, so that no
-//! bell is heard by somebody whom it was not for. The others wait for it to come back.
+//! bell is heard by somebody whom it was not for. The others wait for it to come back; whoever
+//! leaves without sleeping wakes the next of them ([`Turn`]).
 //! Promises: a record that was published is received before the end or death of its sender is told;
 //! what a record names is leased before the peer may hear that it was released.
 //! Does not know: values. They are decoded by whoever received them, under no lock.
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::ops::Range;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::end::{End, Heard, Nonsense};
@@ -114,13 +115,62 @@ impl Receiving {
 /// Messages of the socket that are read at once: a peer that never stops is no reason not to answer.
 const AT_ONCE: usize = 100;
 
+/// More than a socket holds, so that an honest peer's messages are all read.
+const AT_MOST: usize = 1024;
+
+/// The lock of the receiving half. Who lets it go while nobody sleeps wakes one of those who wait:
+/// otherwise the last one would wait for ever.
+struct Turn<'h> {
+    /// `None` only while its owner waits.
+    half: Option<MutexGuard<'h, Receiving>>,
+    awake: &'h Condvar,
+}
+
+impl Turn<'_> {
+    /// Lets go until somebody comes back from sleeping, or the time is over.
+    fn wait(&mut self, left: Duration) {
+        let Some(mut half) = self.half.take() else { return };
+        half.others += 1;
+        let woken = self.awake.wait_timeout(half, left);
+        let mut half = woken.unwrap_or_else(PoisonError::into_inner).0;
+        half.others -= 1;
+        self.half = Some(half);
+    }
+}
+
+impl Deref for Turn<'_> {
+    type Target = Receiving;
+
+    fn deref(&self) -> &Receiving {
+        self.half.as_ref().expect("it is let go of only while its owner waits")
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Receiving {
+        self.half.as_mut().expect("it is let go of only while its owner waits")
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.asleep && self.others > 0 {
+            self.awake.notify_one();
+        }
+    }
+}
+
 impl End {
     /// The next message; `scratch` is memory to use.
     pub(super) fn next(&self, until: Until, scratch: &mut Vec<u8>) -> Result<Message, Silence> {
-        let mut half = self.lock_receiving();
+        let mut half = self.take_turn();
         for round in 0.. {
             if half.asleep {
-                half = self.wait_for_receiver(half, until)?;
+                let left = until.left();
+                if left.is_some_and(|left| left.is_zero()) {
+                    return Err(Silence::Empty);
+                }
+                half.wait(left.unwrap_or(Duration::MAX));
                 continue;
             }
             // In this order: what was published before the goodbye is seen after it.
@@ -135,8 +185,9 @@ impl End {
                 return Err(Silence::Died);
             }
             match until {
+                Until::Now if round >= AT_ONCE => return self.take_or_arm(&mut half, scratch),
                 Until::Now => {
-                    if self.arm(&mut half)? == Heard::Nothing || round == AT_ONCE {
+                    if self.arm(&mut half)? == Heard::Nothing {
                         return Err(Silence::Empty);
                     }
                 }
@@ -157,20 +208,14 @@ impl End {
         self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_for_receiver<'h>(
-        &self,
-        mut half: MutexGuard<'h, Receiving>,
-        until: Until,
-    ) -> Result<MutexGuard<'h, Receiving>, Silence> {
-        let left = until.left();
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(Silence::Empty);
-        }
-        half.others += 1;
-        let woken = self.receiver_awake.wait_timeout(half, left.unwrap_or(Duration::MAX));
-        let mut half = woken.unwrap_or_else(PoisonError::into_inner).0;
-        half.others -= 1;
-        Ok(half)
+    fn take_turn(&self) -> Turn<'_> {
+        Turn { half: Some(self.lock_receiving()), awake: &self.receiver_awake }
+    }
+
+    /// Of a socket that says more and more: the descriptor is armed, the socket not heard.
+    fn take_or_arm(&self, half: &mut Receiving, scratch: &mut Vec<u8>) -> Result<Message, Silence> {
+        Doorbell(self.inbound.data_bell()).going_to_sleep();
+        self.take(half, scratch)?.ok_or(Silence::Empty)
     }
 
     /// Makes the descriptor readable as soon as something comes, and hears what has come already.
@@ -185,20 +230,13 @@ impl End {
     }
 
     /// Spins, then sleeps, without the lock.
-    fn sleep<'h>(
-        &'h self,
-        mut half: MutexGuard<'h, Receiving>,
-        until: Until,
-    ) -> Result<MutexGuard<'h, Receiving>, Silence> {
+    fn sleep<'h>(&'h self, mut half: Turn<'h>, until: Until) -> Result<Turn<'h>, Silence> {
         half.asleep = true;
         let (position, mut spin) = (half.consumer.position(), half.spin);
         drop(half);
         let heard = self.sleep_alone(position, until, &mut spin);
-        let mut half = self.lock_receiving();
+        let mut half = self.take_turn();
         (half.asleep, half.spin) = (false, spin);
-        if half.others > 0 {
-            self.receiver_awake.notify_one();
-        }
         match heard {
             Ok(heard) => half.note(heard),
             Err(Nonsense) => return Err(half.give_up()),
@@ -219,7 +257,12 @@ impl End {
             return Ok(Heard::Nothing);
         }
         let Some(left) = until.left() else {
-            return self.hear(Wait::Yes);
+            let heard = self.hear(Wait::Yes)?;
+            if heard == Heard::Nothing {
+                // Somebody has made the socket one that does not block.
+                wait::readable(&self.socket, Duration::MAX).map_err(|_| Nonsense)?;
+            }
+            return Ok(heard);
         };
         // The bell stays armed when the time is over: the descriptor can be waited for.
         wait::readable(&self.socket, left).map_err(|_| Nonsense)?;
@@ -302,16 +345,17 @@ impl End {
     }
 
     fn hear_all(&self, half: &mut Receiving) -> Result<(), CodecError> {
-        loop {
-            match self.hear(Wait::No).map_err(|Nonsense| nonsense())? {
-                Heard::Nothing => return Ok(()),
-                Heard::End => {
-                    half.note(Heard::End);
-                    return Ok(());
-                }
-                heard => half.note(heard),
+        for _ in 0..AT_MOST {
+            let Ok(heard) = self.hear(Wait::No) else {
+                half.give_up();
+                return Err(nonsense());
+            };
+            half.note(heard);
+            if matches!(heard, Heard::Nothing | Heard::End) {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Whether the peer may speak of this range.

@@ -95,6 +95,8 @@ impl ParentLink for Link {
     }
 }
 
+const RELEASES_AT_ONCE: usize = 256;
+
 /// What the peer lets go of.
 pub(super) struct Returns {
     consumer: Consumer<Releases>,
@@ -112,7 +114,9 @@ impl Returns {
 
     /// Takes back what counts, now that the records up to `position` were taken in.
     pub(super) fn apply(&mut self, position: u64, memory: &Memory) {
-        while let Some((after, names)) = self.next() {
+        // As many as the ring has lines: a peer that never stops is no reason not to go on.
+        for _ in 0..RELEASES_AT_ONCE {
+            let Some((after, names)) = self.next() else { return };
             if after > position {
                 self.early = Some((after, names));
                 return;

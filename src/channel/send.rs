@@ -150,10 +150,17 @@ impl End {
                 }
             }
         }
-        if wait::is_hung_up(&self.socket) {
+        self.looks_for_peer();
+        Ok(())
+    }
+
+    /// Whether there is a peer still: one that died says nothing.
+    pub(super) fn looks_for_peer(&self) -> bool {
+        let is_gone = wait::is_hung_up(&self.socket);
+        if is_gone {
             self.peer_is_gone.store(true, Ordering::Release);
         }
-        Ok(())
+        !is_gone
     }
 
     /// Wakes the peer's senders, if they sleep: there is room.

@@ -56,7 +56,9 @@ impl Spin {
             }
             // The other side may wait for this very CPU: the kernel likes to put a process where
             // it was woken from, and parts the two only later.
-            std::thread::yield_now();
+            if began.elapsed() >= Duration::from_micros(8) {
+                std::thread::yield_now();
+            }
             if began.elapsed() >= LONGEST {
                 self.credit = self.credit.saturating_sub(1);
                 // Beside the sleep that follows, asking costs nothing.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::class;
 use super::ledger::{BlockName, Fault, name_of_range};
+use super::segment;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
@@ -81,9 +82,11 @@ impl<L: ParentLink> Attached<L> {
         writable: bool,
         fd: OwnedFd,
     ) -> io::Result<()> {
-        if block_len == 0 || !memory::is_sealed_at(&fd, len)? {
-            return Err(rustix::io::Errno::INVAL.into());
-        }
+        let facts = memory::facts(&fd)?.filter(|facts| facts.len == len && block_len > 0);
+        let facts = facts.ok_or(rustix::io::Errno::INVAL)?;
+        // What only the other side writes must be there, and nobody may begin to write to it.
+        let is_write_sealed = writable || facts.no_new_writers;
+        segment::check(&facts, is_write_sealed).map_err(io::Error::other)?;
         let len = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM)?;
         let map = if writable { Map::writable(&fd, len) } else { Map::readable(&fd, len) };
         let record = Segment { map: Arc::new(map?), block_len };

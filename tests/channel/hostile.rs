@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use pannier::channel::{self, Channel, RecvError, SendError, TryRecvError};
 use pannier::{Buffer, CodecError};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate,
+    memfd_create,
+};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -133,6 +136,14 @@ fn memory(len: u64, seals: SealFlags) -> OwnedFd {
     fd
 }
 
+/// As an honest peer's: it has memory, and nobody else can begin to write.
+fn segment(len: u64) -> OwnedFd {
+    let fd = memory(len, SealFlags::empty());
+    fallocate(&fd, FallocateFlags::empty(), 0, len).unwrap();
+    fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE).unwrap();
+    fd
+}
+
 fn wrong_lanes() {
     let size = SealFlags::SHRINK | SealFlags::GROW;
     let (_ours, theirs) = channel::pair::<(), ()>().unwrap();
@@ -233,7 +244,7 @@ fn wrong_records() {
     }
     // A segment that is there: within it the peer may say what it likes.
     let note = [&[3][..], &1_u32.to_le_bytes(), &8192_u64.to_le_bytes(), &4096_u64.to_le_bytes()];
-    liar.say(&note.concat(), &[memory(8192, SealFlags::SHRINK | SealFlags::GROW)]);
+    liar.say(&note.concat(), &[segment(8192)]);
     for (lie, is_sound) in [(frame(1, 64), true), (frame(1, 4096), true), (frame(1, 4104), false)] {
         liar.lanes[0].publish(&lie);
         assert_eq!(victim.try_recv().is_ok(), is_sound);
@@ -249,14 +260,18 @@ fn wrong_notes() {
     let attach = |len: u64, block_len: u64| {
         [&[3][..], &1_u32.to_le_bytes(), &len.to_le_bytes(), &block_len.to_le_bytes()].concat()
     };
-    let lies: [(Vec<u8>, Vec<OwnedFd>); 7] = [
+    let future = size | SealFlags::FUTURE_WRITE;
+    let lies: [(Vec<u8>, Vec<OwnedFd>); 9] = [
         (vec![0], vec![]),
         (vec![77; 60], vec![]),
         (vec![3, 1], vec![]),
         (attach(4096, 4096), vec![]),
         (attach(4096, 4096), vec![memory(4096, SealFlags::empty())]),
-        (attach(8192, 4096), vec![memory(4096, size)]),
-        (attach(4096, 0), vec![memory(4096, size)]),
+        (attach(8192, 4096), vec![segment(4096)]),
+        (attach(4096, 0), vec![segment(4096)]),
+        // It could be written to while it is read; it has no memory, but claims a terabyte.
+        (attach(4096, 4096), vec![memory(4096, size)]),
+        (attach(1 << 40, 1 << 40), vec![memory(1 << 40, future)]),
     ];
     for (n, (note, fds)) in lies.iter().enumerate() {
         let (liar, victim) = Liar::new();

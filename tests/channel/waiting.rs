@@ -1,6 +1,7 @@
 //! Waiting: for values, for room, by descriptor, in vain.
 
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pannier::channel::{self, RecvError, TryRecvError, TrySendError};
@@ -19,7 +20,59 @@ pub(crate) const TESTS: &[Test] = &[
     ("recv_timeout_ends_in_time_and_takes_what_comes_before", timeout),
     ("a_sleeper_is_woken_thousands_of_times", sleepers),
     ("errors_give_the_value_back", value_back),
+    ("none_of_many_receivers_is_forgotten", many_receivers),
+    ("try_send_hears_that_its_peer_has_gone", try_send_hears),
+    ("memory_of_a_long_value_is_given_back", long_value),
 ];
+
+fn many_receivers() {
+    for round in 0..300 {
+        let (ours, theirs) = channel::pair::<u64, ()>().unwrap();
+        let receivers = 3 + round % 2;
+        let received: usize = thread::scope(|scope| {
+            let theirs = &theirs;
+            let receivers: Vec<_> = (0..receivers)
+                .map(|n| {
+                    scope.spawn(move || {
+                        // One of them may give up at any moment.
+                        let timeout = Duration::from_micros(round);
+                        let first =
+                            if n == 0 { theirs.recv_timeout(timeout).is_ok() } else { false };
+                        usize::from(first) + std::iter::from_fn(|| theirs.recv().ok()).count()
+                    })
+                })
+                .collect();
+            (0..receivers.len() as u64).for_each(|n| ours.send(n).unwrap());
+            drop(ours);
+            receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum()
+        });
+        assert_eq!(received, usize::try_from(receivers).unwrap(), "round {round}");
+    }
+}
+
+fn try_send_hears() {
+    let (ours, theirs) = channel::pair::<u64, ()>().unwrap();
+    // Its descriptor goes without a word, as when its process is killed.
+    drop(theirs.into_fd());
+    let refused = (0..100_000).find_map(|n| ours.try_send(n).err());
+    assert!(matches!(refused, Some(TrySendError::Closed(_))), "{refused:?}");
+}
+
+fn long_value() {
+    let (ours, theirs) = channel::pair::<String, ()>().unwrap();
+    let held = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = held();
+    thread::scope(|scope| {
+        scope.spawn(|| ours.send("x".repeat(200 << 20)).unwrap());
+        assert_eq!(theirs.recv().unwrap().len(), 200 << 20);
+    });
+    let kept = held().saturating_sub(before);
+    assert!(kept < 50 << 10, "{kept} KiB are held");
+}
 
 /// Whether the descriptor is readable, or becomes so in time.
 fn is_readable(fd: impl AsFd, within: Duration) -> bool {
