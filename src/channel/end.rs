@@ -21,7 +21,7 @@ use super::ring::Doorbell;
 use super::send::Sending;
 use crate::shm::{Attached, Memory};
 use crate::sys::socket::{Received, Socket, Wait};
-use crate::sys::{epoch, memory};
+use crate::sys::{epoch, memory, wait};
 
 /// An end, whatever its types.
 pub(super) struct End {
@@ -124,6 +124,9 @@ impl End {
             Note::Bell => {}
             Note::Hello { .. } => return Ok(Heard::Hello),
             Note::Detach { segment } => self.places.attached.detach(segment),
+            Note::Attach { .. } if self.places.attached.segments() >= SEGMENTS_MAX => {
+                return Err(Nonsense);
+            }
             Note::Attach { segment, len, block_len } => {
                 let fd = fds.into_iter().next().ok_or(Nonsense)?;
                 let mapped = self.places.attached.attach(segment, (len, block_len), false, fd);
@@ -135,12 +138,24 @@ impl End {
 
     /// Wakes the peer's receiver, if it sleeps.
     pub(super) fn ring(&self) {
-        if Doorbell(self.outbound.data_bell()).must_ring() {
+        let bell = Doorbell(self.outbound.data_bell());
+        for _ in 0..RINGS {
+            if !bell.must_ring() {
+                return;
+            }
             match self.socket.send(&[&Note::Bell.to_bytes()], &[], Wait::No) {
-                Ok(()) => {}
+                Ok(()) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return self.peer_is_gone.store(true, Ordering::Release);
+                }
                 // A full socket wakes as well.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => self.peer_is_gone.store(true, Ordering::Release),
+                Err(_) if !wait::is_writable(&self.socket) => return,
+                // The kernel is short of memory: nobody was woken, so it is to be done again, at the
+                // latest by whoever publishes next.
+                Err(_) => {
+                    bell.going_to_sleep();
+                    std::thread::yield_now();
+                }
             }
         }
     }
@@ -174,6 +189,12 @@ impl AsFd for End {
         self.socket.as_fd()
     }
 }
+
+/// Maps that a peer may have us make: a process has 65 530 of them by default.
+const SEGMENTS_MAX: usize = 4096;
+
+/// Attempts to ring while the kernel has no memory for it.
+const RINGS: usize = 100;
 
 /// The size that lanes of this version have.
 fn words() -> u64 {

@@ -15,11 +15,14 @@
 //! * **A system call is made only to wake a sleeper**, to pass a new segment, or to sleep. A
 //!   receiver looks for some microseconds before it sleeps, where that has shown to pay.
 //! * **Blocks go back through a ring of their own**, so that they are not kept by values that
-//!   nobody has received yet.
+//!   nobody has received yet; only while a buffer that was sent back waits to be received, later
+//!   ones wait behind it.
 //! * **A goodbye is a word in the lane**; the end of the socket without it is a death.
 //!
 //! Promises: what was published is received once, whole, in order, before the end is told; nothing
-//! that the peer writes makes undefined behaviour, a panic or an allocation beyond what it sent.
+//! that the peer writes makes a panic or an allocation beyond what it sent. A received buffer is a
+//! view of the peer's memory, which an honest peer leaves alone while it is read: a peer that is
+//! not trusted with that needs frames over a socket instead ([`FrameReader`](crate::FrameReader)).
 //! Does not know: processes, functions, what a task is.
 //!
 //! The messages between a pool and its workers are on this floor too, and no part of the interface:

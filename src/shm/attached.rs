@@ -94,6 +94,12 @@ impl<L: ParentLink> Attached<L> {
         Ok(())
     }
 
+    /// How many segments are attached.
+    #[cfg(feature = "channel")]
+    pub(crate) fn segments(&self) -> usize {
+        self.lock().segments.len()
+    }
+
     /// Unmaps a segment, when the last buffer over it is gone.
     pub(crate) fn detach(&self, segment: u32) {
         let mut state = self.lock();

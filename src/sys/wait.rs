@@ -35,6 +35,12 @@ pub(crate) fn writable(fd: impl AsFd, at_most: Duration) -> io::Result<()> {
     wait(fd, PollFlags::OUT, at_most).map(|_| ())
 }
 
+/// Whether there is room to write now.
+pub(crate) fn is_writable(fd: impl AsFd) -> bool {
+    let found = wait(fd, PollFlags::OUT, Duration::ZERO);
+    found.is_ok_and(|found| found.contains(PollFlags::OUT))
+}
+
 /// Whether the other end of a socket is closed; what it sent may still be there to read.
 pub(crate) fn is_hung_up(fd: impl AsFd) -> bool {
     let found = wait(fd, PollFlags::empty(), Duration::ZERO);
