@@ -175,6 +175,33 @@ fn nothing_is_left_of_segments() {
 }
 
 #[test]
+fn no_addresses_are_left_of_segments_of_any_length() {
+    in_child("segment::no_addresses_are_left_of_segments_of_any_length", || {
+        const LARGE: usize = 2 << 20;
+        for len in [1, 5_000, LARGE - 1, LARGE, LARGE + 1, 3_000_000] {
+            drop(sealed(&vec![7; len])); // what is made once is made now
+            let before = all_maps();
+            for _ in 0..50 {
+                drop(Segment::create(len).expect("memory"));
+                drop(Segment::create(len).expect("memory").seal().expect("a seal"));
+            }
+            assert_eq!(all_maps(), before, "{len} bytes");
+        }
+    });
+}
+
+/// How many maps this process has, and how many bytes they cover.
+fn all_maps() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc is mounted");
+    let len = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        address(end)?.checked_sub(address(start)?)
+    };
+    (maps.lines().count(), maps.lines().filter_map(len).sum())
+}
+
+#[test]
 fn large_segments_lie_where_huge_pages_may_begin() {
     let segment = Segment::create((4 << 20) + 1).expect("memory");
     assert_eq!(segment.as_ptr().addr() % (2 << 20), 0);
