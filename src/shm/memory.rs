@@ -21,7 +21,8 @@ use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::map::Map;
-use crate::sys::{cgroup, epoch, memory, spill};
+use crate::sys::room::Room;
+use crate::sys::{epoch, memory, spill};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
@@ -33,7 +34,7 @@ pub(crate) struct Memory {
 struct State {
     ledger: Ledger,
     segments: BTreeMap<u32, Mapped>,
-    /// Bytes of all segments, those that are being made included.
+    /// Bytes of all segments in memory. It grows only while its [`Room`] is held.
     bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
@@ -265,17 +266,18 @@ impl Memory {
         if let Some(name) = self.lock().ledger.take(arena, block_len) {
             return Ok((name, false));
         }
-        // A control group's limit is asked for each time: what is used of it changes.
-        let headroom = cgroup::headroom().unwrap_or(u64::MAX);
+        // Until the segment counts: what is left does not show what is only planned.
+        let room = Room::wait();
         let (limit, count, backing) = {
             let mut state = self.lock();
             let segments = state.ledger.segments_of(arena, block_len);
-            let limit = self.limit.min(state.bytes.saturating_add(headroom));
+            let limit = self.limit.min(state.bytes.saturating_add(room.left()));
             let count = class::blocks_in_segment(block_len, segments);
-            let booked = state.reserve(block_len, count, limit);
-            let (count, backing) = booked.ok_or_else(|| too_much(limit))?;
+            let planned = state.plan(block_len, count, limit);
+            let (count, backing) = planned.ok_or_else(|| too_much(limit))?;
             (limit, count, backing)
         };
+        let _room = Some(room).filter(|_| !backing.is_file());
         // Without the lock: a large segment takes the kernel a while.
         let segment_len = |count| block_len * u64::from(count);
         let (made, count) = match make_segment(arena, &backing, segment_len(count)) {
@@ -285,14 +287,14 @@ impl Memory {
             }
             made => (made, count),
         };
-        let mut state = self.lock();
-        let mapped = made.map_err(|error| {
-            if backing.is_file() {
-                return Error::Io(error);
-            }
-            state.bytes -= segment_len(count);
-            out_of_memory_or(error, wanted, limit)
+        let mapped = made.map_err(|error| match backing {
+            Backing::File(_) => Error::Io(error),
+            Backing::Memory => out_of_memory_or(error, wanted, limit),
         })?;
+        let mut state = self.lock();
+        if !mapped.in_file {
+            state.bytes += mapped.len();
+        }
         let segment = state.ledger.add_segment(arena, block_len, count);
         state.segments.insert(segment, mapped);
         let name = state.ledger.take(arena, block_len).expect("a new segment has free blocks");
@@ -324,21 +326,20 @@ impl Memory {
 }
 
 impl State {
-    /// Books a segment of `count` blocks, or of one where that is too much for the limit. Where that
-    /// is too much as well, it is to be a file, if files are wanted.
-    fn reserve(&mut self, block_len: u64, count: u32, limit: u64) -> Option<(u32, Backing)> {
-        let booked = self.book(block_len, count, limit).or_else(|| {
+    /// A segment of `count` blocks, or of one where that is too much for the limit. Where that is too
+    /// much as well, it is to be a file, if files are wanted.
+    fn plan(&mut self, block_len: u64, count: u32, limit: u64) -> Option<(u32, Backing)> {
+        let fitting = self.fits(block_len, count, limit).or_else(|| {
             self.drop_empty(true);
-            self.book(block_len, count, limit).or_else(|| self.book(block_len, 1, limit))
+            self.fits(block_len, count, limit).or_else(|| self.fits(block_len, 1, limit))
         });
-        let in_memory = booked.map(|count| (count, Backing::Memory));
+        let in_memory = fitting.map(|count| (count, Backing::Memory));
         in_memory.or_else(|| Some((count, Backing::File(self.spill.clone()?))))
     }
 
-    fn book(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
+    fn fits(&self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
         let bytes = self.bytes.checked_add(block_len.checked_mul(u64::from(count))?)?;
-        self.bytes = Some(bytes).filter(|&bytes| bytes <= limit)?;
-        Some(count)
+        (bytes <= limit).then_some(count)
     }
 
     /// Gives up the segments that nobody uses.
@@ -494,6 +495,7 @@ fn next_id() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::room::tests::{MADE_UP, MadeUp};
 
     #[test]
     fn memory_beyond_the_limit_is_refused_with_both_figures() {
@@ -510,6 +512,34 @@ mod tests {
         drop(memory.alloc_inbound(8 << 20, false).unwrap());
         assert_eq!(memory.stats().segment_bytes, 8 << 20);
         assert_eq!(memory.take_retired().len(), 1);
+    }
+
+    /// What six threads at once get, on a made-up machine that has room for two and a half.
+    fn granted_at_once<T: Send>(unit: u64, take: impl Fn(usize) -> Result<T> + Sync) -> usize {
+        let len = unit * 16;
+        let made_up = MadeUp { limit: len * 5 / 2, unit };
+        let together = std::sync::Barrier::new(6);
+        std::thread::scope(|scope| {
+            let race = || {
+                MADE_UP.set(Some(made_up));
+                together.wait();
+                take(usize::try_from(len).unwrap())
+            };
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(race)).collect();
+            let taken: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+            assert!(made_up.allocated() <= made_up.limit, "{} bytes", made_up.allocated());
+            taken.iter().filter(|outcome| outcome.is_ok()).count()
+        })
+    }
+
+    #[test]
+    fn threads_together_take_no_more_than_the_machine_has() {
+        for _ in 0..3 {
+            let memory = Memory::new(u64::MAX);
+            let alloc = |len| memory.alloc_inbound(len, false);
+            assert_eq!(granted_at_once((17 * 64) << 10, alloc), 2);
+            assert_eq!(granted_at_once((19 * 64) << 10, crate::shm::Segment::create), 2);
+        }
     }
 
     #[test]

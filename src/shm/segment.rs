@@ -19,9 +19,10 @@ use super::error::{Seal, SegmentError};
 use crate::buffer::{Buffer, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::epoch::OwnedHere;
+use crate::sys::huge;
 use crate::sys::map::Map;
 use crate::sys::memory::{self, Facts};
-use crate::sys::{cgroup, huge};
+use crate::sys::room::Room;
 
 /// New shared memory, exclusive and writable, until it is sealed.
 ///
@@ -314,11 +315,13 @@ fn new_object(len: usize) -> Result<(OwnedHere<OwnedFd>, u64)> {
         return Err(SegmentError::Empty.into());
     }
     let wanted = bytes(len);
-    let limit = cgroup::headroom().unwrap_or(u64::MAX);
+    let room = Room::wait();
+    let limit = room.left();
     if wanted > limit {
         return Err(Error::OutOfMemory { wanted, limit });
     }
     let made = memory::create("pannier", wanted);
+    drop(room);
     let fd = made.map_err(|error| out_of_memory_or(error, wanted, limit))?;
     Ok((OwnedHere::new(fd), limit))
 }

@@ -399,13 +399,48 @@ fn a_forked_child_has_no_part_in_an_arena() {
         // SAFETY: ends this process, without the exit handlers that are its parent's.
         unsafe { libc::_exit(i32::from(!refused)) };
     }
-    let pid = rustix::process::Pid::from_raw(pid).expect("a child");
-    let options = rustix::process::WaitOptions::empty();
-    let (_, status) =
-        rustix::process::waitpid(Some(pid), options).expect("our child").expect("over");
-    assert_eq!(status.exit_status(), Some(0));
+    assert_eq!(end_of(pid), Some(0));
     assert!(block.iter().all(|&byte| byte == 7));
     drop(block);
     assert_eq!(arena.stats().blocks_live, 0);
     segment.seal().expect("it is still ours");
+}
+
+#[test]
+fn a_child_forked_while_another_thread_takes_memory_can_take_some_too() {
+    in_child("arena::a_child_forked_while_another_thread_takes_memory_can_take_some_too", || {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    drop(Segment::create(8 * MIB).expect("memory"));
+                }
+            });
+            let outcomes: Vec<_> = (0..20).map(|_| forked_takes_memory()).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(outcomes.iter().all(|&outcome| outcome == Some(0)), "{outcomes:?}");
+        });
+    });
+}
+
+fn forked_takes_memory() -> Option<i32> {
+    // SAFETY: the child asks the library, and the alarm ends it if it waits for ever.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: a signal to this process itself.
+        unsafe { libc::alarm(20) };
+        let taken = Segment::create(1).is_ok();
+        // SAFETY: ends this process, without the exit handlers that are its parent's.
+        unsafe { libc::_exit(i32::from(!taken)) };
+    }
+    end_of(pid)
+}
+
+/// The status that a forked child exits with.
+fn end_of(pid: libc::pid_t) -> Option<i32> {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a child");
+    let options = rustix::process::WaitOptions::empty();
+    let (_, status) =
+        rustix::process::waitpid(Some(pid), options).expect("our child").expect("over");
+    status.exit_status()
 }
