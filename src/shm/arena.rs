@@ -56,6 +56,10 @@ pub struct Arena {
 impl Arena {
     /// An arena whose segments take at most `budget` bytes together. It takes none at first.
     ///
+    /// What is given back to make room for other sizes, or by [`trim`](Self::trim), is not counted
+    /// any more, and yet peers that have it attached keep it: together with theirs it can be more
+    /// than the budget. Of what the machine and its control groups have left they take their part.
+    ///
     /// # Errors
     ///
     /// None at present.
@@ -182,7 +186,7 @@ impl Arena {
     /// Gives back the segments in which no block is used.
     ///
     /// Without it they go only when the budget needs them for other sizes. A peer's map keeps the
-    /// memory until it is detached.
+    /// memory until it is detached, and the budget does not count it meanwhile.
     ///
     /// # Examples
     ///

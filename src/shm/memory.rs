@@ -268,15 +268,8 @@ impl Memory {
         }
         // Until the segment counts: what is left does not show what is only planned.
         let room = Room::wait();
-        let (limit, count, backing) = {
-            let mut state = self.lock();
-            let segments = state.ledger.segments_of(arena, block_len);
-            let limit = self.limit.min(state.bytes.saturating_add(room.left()));
-            let count = class::blocks_in_segment(block_len, segments);
-            let planned = state.plan(block_len, count, limit);
-            let (count, backing) = planned.ok_or_else(|| too_much(limit))?;
-            (limit, count, backing)
-        };
+        let planned = self.lock().plan(arena, block_len, self.limit, &room);
+        let (count, backing, limit) = planned.map_err(too_much)?;
         let _room = Some(room).filter(|_| !backing.is_file());
         // Without the lock: a large segment takes the kernel a while.
         let segment_len = |count| block_len * u64::from(count);
@@ -326,20 +319,39 @@ impl Memory {
 }
 
 impl State {
-    /// A segment of `count` blocks, or of one where that is too much for the limit. Where that is too
-    /// much as well, it is to be a file, if files are wanted.
-    fn plan(&mut self, block_len: u64, count: u32, limit: u64) -> Option<(u32, Backing)> {
-        let fitting = self.fits(block_len, count, limit).or_else(|| {
-            self.drop_empty(true);
-            self.fits(block_len, count, limit).or_else(|| self.fits(block_len, 1, limit))
-        });
-        let in_memory = fitting.map(|count| (count, Backing::Memory));
-        in_memory.or_else(|| Some((count, Backing::File(self.spill.clone()?))))
+    /// How many blocks the next segment has, what it is made of, and the limit that it keeps to. It
+    /// has one block where that of its size is too much for the limit; where that is too much as
+    /// well, it is to be a file, if files are wanted. Otherwise it is the limit alone.
+    fn plan(
+        &mut self,
+        arena: ArenaKind,
+        block_len: u64,
+        budget: u64,
+        room: &Room,
+    ) -> Result<(u32, Backing, u64), u64> {
+        let count = class::blocks_in_segment(block_len, self.ledger.segments_of(arena, block_len));
+        let limit = self.limit_in(budget, room);
+        if self.fits(block_len, count, limit) {
+            return Ok((count, Backing::Memory, limit));
+        }
+        self.drop_empty(true);
+        // Asked again: peers may keep what is dropped here.
+        let limit = self.limit_in(budget, room);
+        if let Some(count) = [count, 1].into_iter().find(|&n| self.fits(block_len, n, limit)) {
+            return Ok((count, Backing::Memory, limit));
+        }
+        let folder = self.spill.clone().ok_or(limit)?;
+        Ok((count, Backing::File(folder), limit))
     }
 
-    fn fits(&self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
-        let bytes = self.bytes.checked_add(block_len.checked_mul(u64::from(count))?)?;
-        (bytes <= limit).then_some(count)
+    /// The budget, or less where the machine has less left.
+    fn limit_in(&self, budget: u64, room: &Room) -> u64 {
+        budget.min(self.bytes.saturating_add(room.left()))
+    }
+
+    fn fits(&self, block_len: u64, count: u32, limit: u64) -> bool {
+        let more = block_len.checked_mul(u64::from(count));
+        more.and_then(|more| self.bytes.checked_add(more)).is_some_and(|bytes| bytes <= limit)
     }
 
     /// Gives up the segments that nobody uses.
@@ -540,6 +552,26 @@ mod tests {
             assert_eq!(granted_at_once((17 * 64) << 10, alloc), 2);
             assert_eq!(granted_at_once((19 * 64) << 10, crate::shm::Segment::create), 2);
         }
+    }
+
+    #[test]
+    fn what_a_peer_keeps_is_not_free_when_it_is_dropped_here() {
+        let unit = (23 * 64) << 10;
+        let (limit, len) = (unit * 5, usize::try_from(unit).unwrap());
+        MADE_UP.set(Some(MadeUp { limit, unit }));
+        let memory = Memory::new(u64::MAX);
+        drop(memory.alloc_inbound(3 * len, false).unwrap());
+        let peers = memory.segments();
+        let refused = memory.alloc_inbound(4 * len, false).unwrap_err();
+        let expected = (4 * unit, 2 * unit);
+        assert!(
+            matches!(refused, Error::OutOfMemory { wanted, limit } if (wanted, limit) == expected),
+            "{refused:?}"
+        );
+        assert!(memory.alloc_inbound(2 * len, false).is_ok());
+        drop(peers);
+        assert!(memory.alloc_inbound(4 * len, false).is_ok());
+        MADE_UP.set(None);
     }
 
     #[test]
