@@ -87,8 +87,9 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the folder cannot be opened or its file system has no files without a name
-    /// (`O_TMPFILE`). Later, when the disk is full, [`alloc`](Self::alloc) has
+    /// [`Error::SpillInMemory`] for a folder of a file system that is memory itself, as `/tmp` is on
+    /// many machines; [`Error::Io`] when the folder cannot be opened or its file system has no files
+    /// without a name (`O_TMPFILE`). Later, when the disk is full, [`alloc`](Self::alloc) has
     /// [`StorageFull`](std::io::ErrorKind::StorageFull).
     ///
     /// # Examples
@@ -96,13 +97,15 @@ impl Arena {
     /// ```
     /// use pannier::shm::Arena;
     ///
-    /// let arena = Arena::create(1 << 20)?.spill(std::env::temp_dir())?;
+    /// let arena = Arena::create(1 << 20)?.spill(std::env::current_dir()?)?;
     /// let large = arena.alloc::<u8>(2 << 20)?;
     /// assert_eq!(arena.stats().file_bytes, 2 << 20);
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn spill(self, folder: impl AsRef<Path>) -> Result<Self> {
-        self.memory()?.spill_to(spill::folder(folder.as_ref())?);
+        let (memory, path) = (self.memory()?, folder.as_ref());
+        let in_memory = || Error::SpillInMemory { folder: path.to_owned() };
+        memory.spill_to(spill::folder(path)?.ok_or_else(in_memory)?);
         Ok(self)
     }
 

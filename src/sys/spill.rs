@@ -9,16 +9,24 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open, openat};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, fstatfs, open, openat};
 
 use super::memory;
 
-/// A folder whose file system knows files without a name.
-pub(crate) fn folder(path: &Path) -> io::Result<OwnedFd> {
+/// File systems that are memory (statfs(2)): of tmpfs and ramfs.
+const IN_MEMORY: [i128; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// A folder whose file system knows files without a name; `None`: it has no disk, it is memory.
+pub(crate) fn folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     let folder = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // On some platforms the number is signed, and on some it has 32 bits.
+    let file_system = i128::from(fstatfs(&folder)?.f_type) & 0xffff_ffff;
+    if IN_MEMORY.contains(&file_system) {
+        return Ok(None);
+    }
     // A trial, so that the caller hears of it now.
     nameless(&folder)?;
-    Ok(folder)
+    Ok(Some(folder))
 }
 
 /// A file of `len` zero bytes: the descriptor to map it by, and one for readers.
