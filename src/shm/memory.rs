@@ -20,9 +20,10 @@ use super::segment::out_of_memory_or;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
+use crate::sys::epoch::OwnedHere;
 use crate::sys::map::Map;
 use crate::sys::room::Room;
-use crate::sys::{epoch, memory, spill};
+use crate::sys::{memory, spill};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
@@ -302,13 +303,12 @@ impl Memory {
         let arena = state.ledger.arena_of(name.segment).unwrap_or(ArenaKind::Inbound);
         let block_len = state.ledger.block_len(name.segment).unwrap_or(0);
         Ok(BlockOwner {
-            memory: self.clone(),
+            memory: OwnedHere::new(self.clone()),
             map: mapped.map.clone(),
             name,
             arena,
             block_len,
             memo: Memo::default(),
-            epoch: epoch::current(),
         })
     }
 
@@ -397,13 +397,13 @@ impl std::fmt::Debug for Memory {
 
 /// Holds one parent reference of a block, and its map.
 struct BlockOwner {
-    memory: Arc<Memory>,
+    /// Not even freed in a forked child: the descriptors there are the child's.
+    memory: OwnedHere<Arc<Memory>>,
     map: Arc<Map>,
     name: BlockName,
     arena: ArenaKind,
     block_len: u64,
     memo: Memo,
-    epoch: u64,
 }
 
 impl BlockOwner {
@@ -439,7 +439,7 @@ impl Owner for BlockOwner {
     }
 
     fn may_be_exclusive(&self) -> bool {
-        let writable = self.map.is_writable() && self.epoch == epoch::current();
+        let writable = self.map.is_writable() && self.memory.is_here();
         writable && self.memory.lock().ledger.is_exclusive(self.name)
     }
 
@@ -451,7 +451,7 @@ impl Owner for BlockOwner {
 impl Drop for BlockOwner {
     fn drop(&mut self) {
         // A forked child has no part in the ledger, and its lock may be held for ever there.
-        if self.epoch != epoch::current() {
+        if !self.memory.is_here() {
             return;
         }
         let mut state = self.memory.lock();

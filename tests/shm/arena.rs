@@ -407,6 +407,27 @@ fn a_forked_child_has_no_part_in_an_arena() {
 }
 
 #[test]
+fn a_buffer_that_outlived_its_arena_closes_nothing_in_a_forked_child() {
+    in_child("arena::a_buffer_that_outlived_its_arena_closes_nothing_in_a_forked_child", || {
+        let arena = arena(MIB);
+        let block = arena.alloc::<u8>(10).expect("memory").freeze();
+        drop(arena);
+        let before = count("fd");
+        // SAFETY: the child looks at its descriptors, and ends without returning.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            drop(block);
+            let closed = before != count("fd");
+            // SAFETY: ends this process, without the exit handlers that are its parent's.
+            unsafe { libc::_exit(i32::from(closed)) };
+        }
+        assert_eq!(end_of(pid), Some(0));
+        drop(block);
+        assert_eq!(count("fd"), before - 1);
+    });
+}
+
+#[test]
 fn a_child_forked_while_another_thread_takes_memory_can_take_some_too() {
     in_child("arena::a_child_forked_while_another_thread_takes_memory_can_take_some_too", || {
         let over = std::sync::atomic::AtomicBool::new(false);
