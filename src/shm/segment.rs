@@ -197,8 +197,8 @@ impl SealedSegment {
     /// # Errors
     ///
     /// [`Error::Segment`] for anything but a memory object of at least one byte that is sealed
-    /// against shrinking, growing and writing and has all its memory; [`Error::Io`] when it cannot
-    /// be mapped.
+    /// against shrinking, growing and writing, has all its memory, and was not opened for reading
+    /// only; [`Error::Io`] when it cannot be mapped.
     ///
     /// # Examples
     ///
@@ -215,6 +215,7 @@ impl SealedSegment {
         let facts = memory::facts(&fd)?.ok_or(SegmentError::NotMemory)?;
         check(&facts, facts.cannot_be_written)?;
         let len = usize::try_from(facts.len).map_err(|_| io::Error::from(Errno::NOMEM))?;
+        refuse_holes(&fd, &facts)?;
         Self::map(OwnedHere::new(fd), len)
     }
 
@@ -306,6 +307,21 @@ pub(super) fn check(facts: &Facts, is_write_sealed: bool) -> Result<(), SegmentE
         // What is not allocated would be when it is read, and that can fail.
         _ if allocated < len => Err(SegmentError::Unallocated { len, allocated }),
         _ => Ok(()),
+    }
+}
+
+/// An object that passed `check` can still have holes, and pages beyond its end instead.
+fn refuse_holes(fd: &OwnedFd, facts: &Facts) -> Result<()> {
+    match memory::fill_holes(fd, facts) {
+        Ok(0) => Ok(()),
+        Ok(lacking) => {
+            let (len, allocated) = (facts.len, facts.len.saturating_sub(lacking));
+            Err(SegmentError::Unallocated { len, allocated }.into())
+        }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+            Err(SegmentError::ReadOnly.into())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
