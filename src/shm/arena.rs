@@ -111,6 +111,23 @@ impl Arena {
 
     /// A writable buffer of `len` items in the arena, with whatever the block held before.
     ///
+    /// Blocks begin at multiples of 4096 bytes. For items that must be aligned to more the program
+    /// does not build:
+    ///
+    /// ```compile_fail
+    /// #[derive(Clone, Copy)]
+    /// #[repr(C, align(8192))]
+    /// struct TwoPages([u8; 8192]);
+    /// // SAFETY: bytes, and no padding.
+    /// unsafe impl bytemuck::Zeroable for TwoPages {}
+    /// // SAFETY: as above.
+    /// unsafe impl bytemuck::Pod for TwoPages {}
+    ///
+    /// let arena = pannier::shm::Arena::create(1 << 20)?;
+    /// let buffer = arena.alloc::<TwoPages>(1)?;
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] when `len` items are over the budget, or over what the machine and the
@@ -279,6 +296,7 @@ impl Arena {
     }
 
     fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
+        const { assert!(align_of::<T>() <= 4096, "blocks begin at multiples of 4096 bytes") };
         let (memory, bytes) = (self.memory()?, element_bytes::<T>(len)?);
         if bytes == 0 {
             // Nothing to keep: no block for it.
