@@ -96,7 +96,8 @@ pub(crate) fn facts(fd: impl AsFd) -> io::Result<Option<Facts>> {
     // In this order: what is sealed cannot change between the two questions.
     let seals = match fcntl_get_seals(&fd) {
         Ok(seals) => seals,
-        Err(Errno::INVAL) => return Ok(None),
+        // `BADF`: it names a place and gives no access to it (`O_PATH`).
+        Err(Errno::INVAL | Errno::BADF) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let stat = fstat(&fd)?;

@@ -42,7 +42,8 @@ pub(crate) fn create(folder: &OwnedFd, len: u64) -> io::Result<(OwnedFd, OwnedFd
 
 /// The length of what `create` gives to readers; `None`: it is something else.
 pub(crate) fn len_for_readers(fd: impl AsFd) -> io::Result<Option<u64>> {
-    let is_read_only = fcntl_getfl(&fd)? & OFlags::ACCMODE == OFlags::RDONLY;
+    let access = fcntl_getfl(&fd)? & (OFlags::ACCMODE | OFlags::PATH);
+    let is_read_only = access == OFlags::RDONLY;
     let stat = fstat(fd)?;
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let is_ours = is_read_only && is_file && stat.st_nlink == 0;

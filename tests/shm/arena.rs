@@ -297,10 +297,29 @@ fn only_segments_of_an_arena_are_attached_as_such() {
     let named = attach(program.into());
     assert!(matches!(named, Err(Error::Segment(SegmentError::NotMemory))));
     let flags = rustix::fs::MemfdFlags::ALLOW_SEALING;
-    let unsealed = attach(rustix::fs::memfd_create("other", flags).expect("a memory object"));
-
-    let Err(Error::Segment(why)) = unsealed else { panic!("{unsealed:?}") };
-    assert!(matches!(why, SegmentError::Unsealed { missing: Seal::Shrinking, .. }));
+    for flags in [flags, rustix::fs::MemfdFlags::empty()] {
+        let unsealed = File::from(rustix::fs::memfd_create("other", flags).expect("an object"));
+        unsealed.set_len(1 << 20).expect("no seal");
+        // It has no name, and opened for reading it looks like a file that was spilled.
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&unsealed));
+        let for_reading = File::open(again).expect("it is ours");
+        for refused in [attach(for_reading.into()), attach(unsealed.into())] {
+            let Err(Error::Segment(why)) = refused else { panic!("{refused:?}") };
+            assert!(matches!(why, SegmentError::Unsealed { missing: Seal::Shrinking, .. }));
+        }
+    }
+    // A descriptor that gives no access, be it of a file without a name.
+    let folder = Folder::new("path");
+    let spilling = Arena::create(0).expect("an arena").spill(&folder).expect("a folder");
+    let _block = spilling.alloc::<u8>(1).expect("a block");
+    let (fd, flags) = (sent(&spilling.segments()[0]), rustix::fs::OFlags::PATH);
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let path = rustix::fs::open(again, flags, rustix::fs::Mode::empty()).expect("a descriptor");
+    let twin = path.try_clone().expect("a descriptor");
+    assert!(matches!(attach(path), Err(Error::Segment(SegmentError::NotMemory))));
+    let sealed = SealedSegment::attach(twin);
+    assert!(matches!(sealed, Err(Error::Segment(SegmentError::NotMemory))));
+    attach(fd).expect("what a peer is given");
     // Sealed for everybody is more than is asked for.
     let sealed = Segment::create(10).expect("memory").seal().expect("a seal");
     assert!(attach(sealed.as_fd().try_clone_to_owned().expect("a descriptor")).is_ok());
