@@ -189,6 +189,22 @@ fn an_arena_that_is_full_fails_the_value_and_not_the_arena() {
 }
 
 #[test]
+fn what_a_failed_value_had_placed_is_not_the_next_ones() {
+    let mut arena = arena(MIB);
+    let (small, large): (Buffer<u8>, Buffer<u8>) =
+        (vec![1; 20_000].into(), vec![2; 3 * MIB].into());
+    assert!(Encoder::new().to_parts(&(small, large), &mut arena).is_err());
+    assert_eq!(arena.stats().blocks_live, 0);
+    let next: Buffer<u8> = vec![3; 20_000].into();
+    let metadata = Encoder::new().to_parts(&next, &mut arena).expect("room");
+    let lease = arena.take_lease();
+    assert_eq!((lease.places().len(), lease.copied_bytes()), (1, 20_000));
+    let mut buffers = reader(&arena).buffers(lease.places()).expect("places of the arena");
+    let read: Buffer<u8> = Decoder::new().from_parts(&metadata, &mut buffers).expect("the value");
+    assert_eq!(read, next);
+}
+
+#[test]
 fn clones_share_the_memory_and_place_for_themselves() {
     let mut one = arena(MIB);
     let mut two = one.clone();
