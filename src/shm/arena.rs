@@ -85,6 +85,11 @@ impl Arena {
     /// used, so a full disk is an error and not a signal. (A file system that copies on write, or a
     /// disk that fails, can still end the process with SIGBUS.)
     ///
+    /// The kernel does not seal files as it seals memory. A peer's descriptor is read-only, but
+    /// a process with this user's rights can make the file writable through it (fchmod(2)), then
+    /// write to it or truncate it, and that would end this process with SIGBUS or change bytes under
+    /// its buffers. Spill only where such peers are trusted not to.
+    ///
     /// # Errors
     ///
     /// [`Error::SpillInMemory`] for a folder of a file system that is memory itself, as `/tmp` is on
@@ -133,7 +138,8 @@ impl Arena {
     /// [`Error::OutOfMemory`] when `len` items are over the budget, or over what the machine and the
     /// control groups of this process have left; [`Error::Io`] when descriptors or the disk are used
     /// up, or a segment would exceed the limit for files (`RLIMIT_FSIZE`); [`Error::ForkedHandle`]
-    /// in a forked child.
+    /// in a forked child. When it is the kernel that refuses, and not the budget, idle segments are
+    /// not given back and nothing is spilled: [`trim`](Self::trim) and ask again.
     ///
     /// # Examples
     ///
@@ -167,8 +173,9 @@ impl Arena {
 
     /// What was placed through this handle since the last call: where it is, and the hold on it.
     ///
-    /// Take one after each value, after one that failed too: its buffers would be counted as the
-    /// next one's.
+    /// Take one after each value. When the arena fails a value, it forgets what it has placed of it;
+    /// when something else does, an error of its `Serialize` say, it does not hear of that: then
+    /// take a lease and drop it, else these buffers would be counted as the next value's.
     ///
     /// # Examples
     ///
@@ -247,8 +254,10 @@ impl Arena {
 
     /// How many bytes of the segments lie in huge pages at this moment, by what the kernel says.
     ///
-    /// Segments of 2 MiB and more ask for them; whether they get any is the machine's setting
-    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). The answer takes the kernel a while.
+    /// Whether segments of 2 MiB and more get any is the machine's setting
+    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`): with `always` and `within_size` they
+    /// do. With `advise` they do not, for they ask when their memory is there already. The answer
+    /// takes the kernel a while.
     ///
     /// # Errors
     ///
@@ -448,7 +457,8 @@ impl Place {
 
 /// A segment of an [`Arena`]: its number, and the descriptor ([`AsFd`]) that a peer needs.
 ///
-/// Who has the descriptor can read the arena and cannot write it.
+/// Who has the descriptor can read the arena and, of a segment in memory, cannot write it. Of one in
+/// a [file](Arena::spill) that holds for other users' processes only.
 ///
 /// # Examples
 ///

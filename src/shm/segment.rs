@@ -97,8 +97,10 @@ impl Segment {
 
     /// How many of its bytes lie in huge pages at this moment, by what the kernel says.
     ///
-    /// Segments of 2 MiB and more ask for them; whether they get any is the machine's setting
-    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). The answer takes the kernel a while.
+    /// Whether segments of 2 MiB and more get any is the machine's setting
+    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`): with `always` and `within_size` they
+    /// do. With `advise` they do not, for they ask when their memory is there already. The answer
+    /// takes the kernel a while.
     ///
     /// # Errors
     ///
@@ -192,7 +194,8 @@ impl SealedSegment {
         Self::map(fd, bytes.len())
     }
 
-    /// Maps what another process has sealed. Seals and size are checked before.
+    /// Maps what another process has sealed. Seals and size are checked before, and that all its
+    /// memory is there, which takes the kernel a while for each page.
     ///
     /// # Errors
     ///

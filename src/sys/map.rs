@@ -1,6 +1,7 @@
 //! Maps of memory objects, shared, and of files, private (mmap(2)).
 //!
-//! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
+//! Promises: a map of a sealed object is valid over its whole length until it is dropped, and one of
+//! a file as long as nobody truncates it; forked
 //! children do not inherit it; large maps ask for huge pages, which [`super::huge`] can count, and lie at
 //! 2 MiB boundaries where there are addresses for that.
 //! Does not know: who writes what where; of shared memory it gives out pointers, never references.
@@ -37,7 +38,8 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps `len` bytes of an object whose size is sealed at `len`.
+    /// Maps `len` bytes of an object whose size is sealed at `len`, or of a file that has so many,
+    /// which nobody truncates: no seal holds it, only the rights of those who have a descriptor.
     pub(crate) fn writable(fd: impl AsFd, len: usize) -> io::Result<Self> {
         Map::new(fd, len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
