@@ -88,6 +88,14 @@ pub enum Error {
     #[cfg(feature = "shm")]
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The folder for what is over an arena's budget lies in memory, so nothing would be gained.
+    #[cfg(feature = "shm")]
+    #[error("{} is memory (tmpfs or ramfs): name a folder on a disk", folder.display())]
+    #[non_exhaustive]
+    SpillInMemory {
+        /// What was named.
+        folder: std::path::PathBuf,
+    },
     /// There is no memory, or the limit of the pool or arena is reached. Both figures are bytes.
     #[error(
         "no memory for {wanted} bytes within the limit of {limit}; free buffers, or raise the limit"

@@ -15,18 +15,24 @@ impl BufferSink for Arena {
         if buffer.is_empty() {
             return Ok(Placement::InBand);
         }
-        placed(Arena::place(self, buffer))
+        let outcome = Arena::place(self, buffer);
+        placed(self, outcome)
     }
 
     fn place_slice(&mut self, bytes: &[u8]) -> Result<Placement, CodecError> {
         if bytes.is_empty() {
             return Ok(Placement::InBand);
         }
-        placed(self.place_copy(bytes))
+        let outcome = self.place_copy(bytes);
+        placed(self, outcome)
     }
 }
 
-fn placed(outcome: Result<(), Error>) -> Result<Placement, CodecError> {
-    let failed = |error| CodecError::Buffer(Box::new(error));
+fn placed(arena: &mut Arena, outcome: Result<(), Error>) -> Result<Placement, CodecError> {
+    let failed = |error| {
+        // The value has failed with it, so what it had placed is nobody's.
+        drop(arena.take_lease());
+        CodecError::Buffer(Box::new(error))
+    };
     outcome.map(|()| Placement::OutOfBand).map_err(failed)
 }

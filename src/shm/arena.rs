@@ -56,6 +56,10 @@ pub struct Arena {
 impl Arena {
     /// An arena whose segments take at most `budget` bytes together. It takes none at first.
     ///
+    /// What is given back to make room for other sizes, or by [`trim`](Self::trim), is not counted
+    /// any more, and yet peers that have it attached keep it: together with theirs it can be more
+    /// than the budget. Of what the machine and its control groups have left they take their part.
+    ///
     /// # Errors
     ///
     /// None at present.
@@ -81,10 +85,16 @@ impl Arena {
     /// used, so a full disk is an error and not a signal. (A file system that copies on write, or a
     /// disk that fails, can still end the process with SIGBUS.)
     ///
+    /// The kernel does not seal files as it seals memory. A peer's descriptor is read-only, but
+    /// a process with this user's rights can make the file writable through it (fchmod(2)), then
+    /// write to it or truncate it, and that would end this process with SIGBUS or change bytes under
+    /// its buffers. Spill only where such peers are trusted not to.
+    ///
     /// # Errors
     ///
-    /// [`Error::Io`] when the folder cannot be opened or its file system has no files without a name
-    /// (`O_TMPFILE`). Later, when the disk is full, [`alloc`](Self::alloc) has
+    /// [`Error::SpillInMemory`] for a folder of a file system that is memory itself, as `/tmp` is on
+    /// many machines; [`Error::Io`] when the folder cannot be opened or its file system has no files
+    /// without a name (`O_TMPFILE`). Later, when the disk is full, [`alloc`](Self::alloc) has
     /// [`StorageFull`](std::io::ErrorKind::StorageFull).
     ///
     /// # Examples
@@ -92,24 +102,44 @@ impl Arena {
     /// ```
     /// use pannier::shm::Arena;
     ///
-    /// let arena = Arena::create(1 << 20)?.spill(std::env::temp_dir())?;
+    /// let arena = Arena::create(1 << 20)?.spill(std::env::current_dir()?)?;
     /// let large = arena.alloc::<u8>(2 << 20)?;
     /// assert_eq!(arena.stats().file_bytes, 2 << 20);
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn spill(self, folder: impl AsRef<Path>) -> Result<Self> {
-        self.memory()?.spill_to(spill::folder(folder.as_ref())?);
+        let (memory, path) = (self.memory()?, folder.as_ref());
+        let in_memory = || Error::SpillInMemory { folder: path.to_owned() };
+        memory.spill_to(spill::folder(path)?.ok_or_else(in_memory)?);
         Ok(self)
     }
 
     /// A writable buffer of `len` items in the arena, with whatever the block held before.
+    ///
+    /// Blocks begin at multiples of 4096 bytes. For items that must be aligned to more the program
+    /// does not build:
+    ///
+    /// ```compile_fail
+    /// #[derive(Clone, Copy)]
+    /// #[repr(C, align(8192))]
+    /// struct TwoPages([u8; 8192]);
+    /// // SAFETY: bytes, and no padding.
+    /// unsafe impl bytemuck::Zeroable for TwoPages {}
+    /// // SAFETY: as above.
+    /// unsafe impl bytemuck::Pod for TwoPages {}
+    ///
+    /// let arena = pannier::shm::Arena::create(1 << 20)?;
+    /// let buffer = arena.alloc::<TwoPages>(1)?;
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`] when `len` items are over the budget, or over what the machine and the
     /// control groups of this process have left; [`Error::Io`] when descriptors or the disk are used
     /// up, or a segment would exceed the limit for files (`RLIMIT_FSIZE`); [`Error::ForkedHandle`]
-    /// in a forked child.
+    /// in a forked child. When it is the kernel that refuses, and not the budget, idle segments are
+    /// not given back and nothing is spilled: [`trim`](Self::trim) and ask again.
     ///
     /// # Examples
     ///
@@ -143,8 +173,9 @@ impl Arena {
 
     /// What was placed through this handle since the last call: where it is, and the hold on it.
     ///
-    /// Take one after each value, after one that failed too: its buffers would be counted as the
-    /// next one's.
+    /// Take one after each value. When the arena fails a value, it forgets what it has placed of it;
+    /// when something else does, an error of its `Serialize` say, it does not hear of that: then
+    /// take a lease and drop it, else these buffers would be counted as the next value's.
     ///
     /// # Examples
     ///
@@ -182,7 +213,7 @@ impl Arena {
     /// Gives back the segments in which no block is used.
     ///
     /// Without it they go only when the budget needs them for other sizes. A peer's map keeps the
-    /// memory until it is detached.
+    /// memory until it is detached, and the budget does not count it meanwhile.
     ///
     /// # Examples
     ///
@@ -223,8 +254,10 @@ impl Arena {
 
     /// How many bytes of the segments lie in huge pages at this moment, by what the kernel says.
     ///
-    /// Segments of 2 MiB and more ask for them; whether they get any is the machine's setting
-    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). The answer takes the kernel a while.
+    /// Whether segments of 2 MiB and more get any is the machine's setting
+    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`): with `always` and `within_size` they
+    /// do. With `advise` they do not, for they ask when their memory is there already. The answer
+    /// takes the kernel a while.
     ///
     /// # Errors
     ///
@@ -272,6 +305,7 @@ impl Arena {
     }
 
     fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
+        const { assert!(align_of::<T>() <= 4096, "blocks begin at multiples of 4096 bytes") };
         let (memory, bytes) = (self.memory()?, element_bytes::<T>(len)?);
         if bytes == 0 {
             // Nothing to keep: no block for it.
@@ -423,7 +457,8 @@ impl Place {
 
 /// A segment of an [`Arena`]: its number, and the descriptor ([`AsFd`]) that a peer needs.
 ///
-/// Who has the descriptor can read the arena and cannot write it.
+/// Who has the descriptor can read the arena and, of a segment in memory, cannot write it. Of one in
+/// a [file](Arena::spill) that holds for other users' processes only.
 ///
 /// # Examples
 ///

@@ -18,7 +18,7 @@ use super::segment;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
-use crate::sys::epoch;
+use crate::sys::epoch::OwnedHere;
 use crate::sys::map::Map;
 use crate::sys::memory;
 
@@ -199,11 +199,10 @@ impl<L: ParentLink> Attached<L> {
 
     fn owner(self: &Arc<Self>, record: Segment, name: BlockName) -> LeaseOwner<L> {
         LeaseOwner {
-            attached: self.clone(),
+            attached: OwnedHere::new(self.clone()),
             map: record.map,
             name,
             memo: Memo::default(),
-            epoch: epoch::current(),
         }
     }
 
@@ -321,11 +320,11 @@ impl<L: ParentLink> Store for Arc<Attached<L>> {
 
 /// Holds one lease of a block, and its map.
 struct LeaseOwner<L: ParentLink> {
-    attached: Arc<Attached<L>>,
+    /// Not even freed in a forked child: the connection's descriptors there are the child's.
+    attached: OwnedHere<Arc<Attached<L>>>,
     map: Arc<Map>,
     name: BlockName,
     memo: Memo,
-    epoch: u64,
 }
 
 impl<L: ParentLink> Owner for LeaseOwner<L> {
@@ -339,8 +338,7 @@ impl<L: ParentLink> Owner for LeaseOwner<L> {
 
     fn may_be_exclusive(&self) -> bool {
         let own = |lease: &Lease| lease.standing == Standing::Own;
-        self.epoch == epoch::current()
-            && self.attached.lock().leases.get(&self.name).is_some_and(own)
+        self.attached.is_here() && self.attached.lock().leases.get(&self.name).is_some_and(own)
     }
 
     fn memo(&self) -> &Memo {
@@ -350,7 +348,7 @@ impl<L: ParentLink> Owner for LeaseOwner<L> {
 
 impl<L: ParentLink> Drop for LeaseOwner<L> {
     fn drop(&mut self) {
-        if self.epoch == epoch::current() {
+        if self.attached.is_here() {
             self.attached.drop_owner(self.name);
         }
     }

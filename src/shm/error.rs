@@ -32,14 +32,18 @@ pub enum SegmentError {
         missing: Seal,
     },
     /// Parts of the memory object have no memory yet: reading them could fail with a signal.
-    #[error("of {len} bytes of the memory object only {allocated} have memory")]
+    #[error("of {len} bytes of the memory object at most {allocated} have memory")]
     #[non_exhaustive]
     Unallocated {
         /// How long it is.
         len: u64,
-        /// How much of it has memory.
+        /// How much of it has memory, at most.
         allocated: u64,
     },
+    /// The descriptor was opened for reading only, and through such a one the kernel does not say
+    /// whether all parts have memory. Send the one that a [`SealedSegment`](super::SealedSegment) has.
+    #[error("the memory object's descriptor was opened for reading only")]
+    ReadOnly,
     /// A place in a segment that was not attached here.
     #[error("segment {segment} is not attached")]
     #[non_exhaustive]

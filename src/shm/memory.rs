@@ -20,8 +20,10 @@ use super::segment::out_of_memory_or;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
+use crate::sys::epoch::OwnedHere;
 use crate::sys::map::Map;
-use crate::sys::{cgroup, epoch, memory, spill};
+use crate::sys::room::Room;
+use crate::sys::{memory, spill};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
@@ -33,7 +35,7 @@ pub(crate) struct Memory {
 struct State {
     ledger: Ledger,
     segments: BTreeMap<u32, Mapped>,
-    /// Bytes of all segments, those that are being made included.
+    /// Bytes of all segments in memory. It grows only while its [`Room`] is held.
     bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
@@ -265,17 +267,11 @@ impl Memory {
         if let Some(name) = self.lock().ledger.take(arena, block_len) {
             return Ok((name, false));
         }
-        // A control group's limit is asked for each time: what is used of it changes.
-        let headroom = cgroup::headroom().unwrap_or(u64::MAX);
-        let (limit, count, backing) = {
-            let mut state = self.lock();
-            let segments = state.ledger.segments_of(arena, block_len);
-            let limit = self.limit.min(state.bytes.saturating_add(headroom));
-            let count = class::blocks_in_segment(block_len, segments);
-            let booked = state.reserve(block_len, count, limit);
-            let (count, backing) = booked.ok_or_else(|| too_much(limit))?;
-            (limit, count, backing)
-        };
+        // Until the segment counts: what is left does not show what is only planned.
+        let room = Room::wait();
+        let planned = self.lock().plan(arena, block_len, self.limit, &room);
+        let (count, backing, limit) = planned.map_err(too_much)?;
+        let _room = Some(room).filter(|_| !backing.is_file());
         // Without the lock: a large segment takes the kernel a while.
         let segment_len = |count| block_len * u64::from(count);
         let (made, count) = match make_segment(arena, &backing, segment_len(count)) {
@@ -285,14 +281,14 @@ impl Memory {
             }
             made => (made, count),
         };
-        let mut state = self.lock();
-        let mapped = made.map_err(|error| {
-            if backing.is_file() {
-                return Error::Io(error);
-            }
-            state.bytes -= segment_len(count);
-            out_of_memory_or(error, wanted, limit)
+        let mapped = made.map_err(|error| match backing {
+            Backing::File(_) => Error::Io(error),
+            Backing::Memory => out_of_memory_or(error, wanted, limit),
         })?;
+        let mut state = self.lock();
+        if !mapped.in_file {
+            state.bytes += mapped.len();
+        }
         let segment = state.ledger.add_segment(arena, block_len, count);
         state.segments.insert(segment, mapped);
         let name = state.ledger.take(arena, block_len).expect("a new segment has free blocks");
@@ -307,13 +303,12 @@ impl Memory {
         let arena = state.ledger.arena_of(name.segment).unwrap_or(ArenaKind::Inbound);
         let block_len = state.ledger.block_len(name.segment).unwrap_or(0);
         Ok(BlockOwner {
-            memory: self.clone(),
+            memory: OwnedHere::new(self.clone()),
             map: mapped.map.clone(),
             name,
             arena,
             block_len,
             memo: Memo::default(),
-            epoch: epoch::current(),
         })
     }
 
@@ -324,21 +319,39 @@ impl Memory {
 }
 
 impl State {
-    /// Books a segment of `count` blocks, or of one where that is too much for the limit. Where that
-    /// is too much as well, it is to be a file, if files are wanted.
-    fn reserve(&mut self, block_len: u64, count: u32, limit: u64) -> Option<(u32, Backing)> {
-        let booked = self.book(block_len, count, limit).or_else(|| {
-            self.drop_empty(true);
-            self.book(block_len, count, limit).or_else(|| self.book(block_len, 1, limit))
-        });
-        let in_memory = booked.map(|count| (count, Backing::Memory));
-        in_memory.or_else(|| Some((count, Backing::File(self.spill.clone()?))))
+    /// How many blocks the next segment has, what it is made of, and the limit that it keeps to. It
+    /// has one block where that of its size is too much for the limit; where that is too much as
+    /// well, it is to be a file, if files are wanted. Otherwise it is the limit alone.
+    fn plan(
+        &mut self,
+        arena: ArenaKind,
+        block_len: u64,
+        budget: u64,
+        room: &Room,
+    ) -> Result<(u32, Backing, u64), u64> {
+        let count = class::blocks_in_segment(block_len, self.ledger.segments_of(arena, block_len));
+        let limit = self.limit_in(budget, room);
+        if self.fits(block_len, count, limit) {
+            return Ok((count, Backing::Memory, limit));
+        }
+        self.drop_empty(true);
+        // Asked again: peers may keep what is dropped here.
+        let limit = self.limit_in(budget, room);
+        if let Some(count) = [count, 1].into_iter().find(|&n| self.fits(block_len, n, limit)) {
+            return Ok((count, Backing::Memory, limit));
+        }
+        let folder = self.spill.clone().ok_or(limit)?;
+        Ok((count, Backing::File(folder), limit))
     }
 
-    fn book(&mut self, block_len: u64, count: u32, limit: u64) -> Option<u32> {
-        let bytes = self.bytes.checked_add(block_len.checked_mul(u64::from(count))?)?;
-        self.bytes = Some(bytes).filter(|&bytes| bytes <= limit)?;
-        Some(count)
+    /// The budget, or less where the machine has less left.
+    fn limit_in(&self, budget: u64, room: &Room) -> u64 {
+        budget.min(self.bytes.saturating_add(room.left()))
+    }
+
+    fn fits(&self, block_len: u64, count: u32, limit: u64) -> bool {
+        let more = block_len.checked_mul(u64::from(count));
+        more.and_then(|more| self.bytes.checked_add(more)).is_some_and(|bytes| bytes <= limit)
     }
 
     /// Gives up the segments that nobody uses.
@@ -384,13 +397,13 @@ impl std::fmt::Debug for Memory {
 
 /// Holds one parent reference of a block, and its map.
 struct BlockOwner {
-    memory: Arc<Memory>,
+    /// Not even freed in a forked child: the descriptors there are the child's.
+    memory: OwnedHere<Arc<Memory>>,
     map: Arc<Map>,
     name: BlockName,
     arena: ArenaKind,
     block_len: u64,
     memo: Memo,
-    epoch: u64,
 }
 
 impl BlockOwner {
@@ -426,7 +439,7 @@ impl Owner for BlockOwner {
     }
 
     fn may_be_exclusive(&self) -> bool {
-        let writable = self.map.is_writable() && self.epoch == epoch::current();
+        let writable = self.map.is_writable() && self.memory.is_here();
         writable && self.memory.lock().ledger.is_exclusive(self.name)
     }
 
@@ -438,7 +451,7 @@ impl Owner for BlockOwner {
 impl Drop for BlockOwner {
     fn drop(&mut self) {
         // A forked child has no part in the ledger, and its lock may be held for ever there.
-        if self.epoch != epoch::current() {
+        if !self.memory.is_here() {
             return;
         }
         let mut state = self.memory.lock();
@@ -494,6 +507,7 @@ fn next_id() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::room::tests::{MADE_UP, MadeUp};
 
     #[test]
     fn memory_beyond_the_limit_is_refused_with_both_figures() {
@@ -510,6 +524,54 @@ mod tests {
         drop(memory.alloc_inbound(8 << 20, false).unwrap());
         assert_eq!(memory.stats().segment_bytes, 8 << 20);
         assert_eq!(memory.take_retired().len(), 1);
+    }
+
+    /// What six threads at once get, on a made-up machine that has room for two and a half.
+    fn granted_at_once<T: Send>(unit: u64, take: impl Fn(usize) -> Result<T> + Sync) -> usize {
+        let len = unit * 16;
+        let made_up = MadeUp { limit: len * 5 / 2, unit };
+        let together = std::sync::Barrier::new(6);
+        std::thread::scope(|scope| {
+            let race = || {
+                MADE_UP.set(Some(made_up));
+                together.wait();
+                take(usize::try_from(len).unwrap())
+            };
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(race)).collect();
+            let taken: Vec<_> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+            assert!(made_up.allocated() <= made_up.limit, "{} bytes", made_up.allocated());
+            taken.iter().filter(|outcome| outcome.is_ok()).count()
+        })
+    }
+
+    #[test]
+    fn threads_together_take_no_more_than_the_machine_has() {
+        for _ in 0..3 {
+            let memory = Memory::new(u64::MAX);
+            let alloc = |len| memory.alloc_inbound(len, false);
+            assert_eq!(granted_at_once((17 * 64) << 10, alloc), 2);
+            assert_eq!(granted_at_once((19 * 64) << 10, crate::shm::Segment::create), 2);
+        }
+    }
+
+    #[test]
+    fn what_a_peer_keeps_is_not_free_when_it_is_dropped_here() {
+        let unit = (23 * 64) << 10;
+        let (limit, len) = (unit * 5, usize::try_from(unit).unwrap());
+        MADE_UP.set(Some(MadeUp { limit, unit }));
+        let memory = Memory::new(u64::MAX);
+        drop(memory.alloc_inbound(3 * len, false).unwrap());
+        let peers = memory.segments();
+        let refused = memory.alloc_inbound(4 * len, false).unwrap_err();
+        let expected = (4 * unit, 2 * unit);
+        assert!(
+            matches!(refused, Error::OutOfMemory { wanted, limit } if (wanted, limit) == expected),
+            "{refused:?}"
+        );
+        assert!(memory.alloc_inbound(2 * len, false).is_ok());
+        drop(peers);
+        assert!(memory.alloc_inbound(4 * len, false).is_ok());
+        MADE_UP.set(None);
     }
 
     #[test]

@@ -151,15 +151,14 @@ impl Owner for Block {
 /// The length of an arena's segment: sealed memory, or a file without a name that was opened for
 /// reading, since files cannot be sealed.
 fn readable_len(fd: &OwnedFd) -> Result<u64> {
-    let facts = memory::facts(fd)?;
-    if facts.is_none_or(|facts| !facts.no_new_writers) {
-        match spill::len_for_readers(fd)? {
-            Some(0) => return Err(SegmentError::Empty.into()),
-            Some(len) => return Ok(len),
-            None => {}
-        }
-    }
-    let facts = facts.ok_or(SegmentError::NotMemory)?;
+    // What has seals is memory, and must be sealed: only what has none can be a file on a disk.
+    let Some(facts) = memory::facts(fd)? else {
+        return match spill::len_for_readers(fd)? {
+            Some(0) => Err(SegmentError::Empty.into()),
+            Some(len) => Ok(len),
+            None => Err(SegmentError::NotMemory.into()),
+        };
+    };
     check(&facts, facts.no_new_writers)?;
     Ok(facts.len)
 }

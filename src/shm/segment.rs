@@ -19,9 +19,10 @@ use super::error::{Seal, SegmentError};
 use crate::buffer::{Buffer, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::epoch::OwnedHere;
+use crate::sys::huge;
 use crate::sys::map::Map;
 use crate::sys::memory::{self, Facts};
-use crate::sys::{cgroup, huge};
+use crate::sys::room::Room;
 
 /// New shared memory, exclusive and writable, until it is sealed.
 ///
@@ -96,8 +97,10 @@ impl Segment {
 
     /// How many of its bytes lie in huge pages at this moment, by what the kernel says.
     ///
-    /// Segments of 2 MiB and more ask for them; whether they get any is the machine's setting
-    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`). The answer takes the kernel a while.
+    /// Whether segments of 2 MiB and more get any is the machine's setting
+    /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`): with `always` and `within_size` they
+    /// do. With `advise` they do not, for they ask when their memory is there already. The answer
+    /// takes the kernel a while.
     ///
     /// # Errors
     ///
@@ -191,13 +194,14 @@ impl SealedSegment {
         Self::map(fd, bytes.len())
     }
 
-    /// Maps what another process has sealed. Seals and size are checked before.
+    /// Maps what another process has sealed. Seals and size are checked before, and that all its
+    /// memory is there, which takes the kernel a while for each page.
     ///
     /// # Errors
     ///
     /// [`Error::Segment`] for anything but a memory object of at least one byte that is sealed
-    /// against shrinking, growing and writing and has all its memory; [`Error::Io`] when it cannot
-    /// be mapped.
+    /// against shrinking, growing and writing, has all its memory, and was not opened for reading
+    /// only; [`Error::Io`] when it cannot be mapped.
     ///
     /// # Examples
     ///
@@ -214,6 +218,7 @@ impl SealedSegment {
         let facts = memory::facts(&fd)?.ok_or(SegmentError::NotMemory)?;
         check(&facts, facts.cannot_be_written)?;
         let len = usize::try_from(facts.len).map_err(|_| io::Error::from(Errno::NOMEM))?;
+        refuse_holes(&fd, &facts)?;
         Self::map(OwnedHere::new(fd), len)
     }
 
@@ -308,17 +313,34 @@ pub(super) fn check(facts: &Facts, is_write_sealed: bool) -> Result<(), SegmentE
     }
 }
 
+/// An object that passed `check` can still have holes, and pages beyond its end instead.
+fn refuse_holes(fd: &OwnedFd, facts: &Facts) -> Result<()> {
+    match memory::fill_holes(fd, facts) {
+        Ok(0) => Ok(()),
+        Ok(lacking) => {
+            let (len, allocated) = (facts.len, facts.len.saturating_sub(lacking));
+            Err(SegmentError::Unallocated { len, allocated }.into())
+        }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+            Err(SegmentError::ReadOnly.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A memory object of this length, if there is so much, and how much there was.
 fn new_object(len: usize) -> Result<(OwnedHere<OwnedFd>, u64)> {
     if len == 0 {
         return Err(SegmentError::Empty.into());
     }
     let wanted = bytes(len);
-    let limit = cgroup::headroom().unwrap_or(u64::MAX);
+    let room = Room::wait();
+    let limit = room.left();
     if wanted > limit {
         return Err(Error::OutOfMemory { wanted, limit });
     }
     let made = memory::create("pannier", wanted);
+    drop(room);
     let fd = made.map_err(|error| out_of_memory_or(error, wanted, limit))?;
     Ok((OwnedHere::new(fd), limit))
 }

@@ -1,8 +1,9 @@
 //! Maps of memory objects, shared, and of files, private (mmap(2)).
 //!
-//! Promises: a map of a sealed object is valid over its whole length until it is dropped; forked
-//! children do not inherit it; large maps lie at 2 MiB boundaries and ask for huge pages, which
-//! [`super::huge`] can count.
+//! Promises: a map of a sealed object is valid over its whole length until it is dropped, and one of
+//! a file as long as nobody truncates it; forked
+//! children do not inherit it; large maps ask for huge pages, which [`super::huge`] can count, and lie at
+//! 2 MiB boundaries where there are addresses for that.
 //! Does not know: who writes what where; of shared memory it gives out pointers, never references.
 #![expect(unsafe_code, reason = "maps memory")]
 
@@ -12,7 +13,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mremap_fixed, munmap,
+};
+use rustix::param::page_size;
 
 use super::epoch;
 
@@ -34,7 +38,8 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps `len` bytes of an object whose size is sealed at `len`.
+    /// Maps `len` bytes of an object whose size is sealed at `len`, or of a file that has so many,
+    /// which nobody truncates: no seal holds it, only the rights of those who have a descriptor.
     pub(crate) fn writable(fd: impl AsFd, len: usize) -> io::Result<Self> {
         Map::new(fd, len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
     }
@@ -91,9 +96,8 @@ impl Drop for Map {
     fn drop(&mut self) {
         // In a forked child the range is a hole that later maps may have filled.
         if self.epoch == epoch::current() {
-            // SAFETY: the range was mapped by `new`, and everything that points into it holds this
-            // map alive.
-            let _never_fails = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
+            // Mapped by `new`, and everything that points into it holds this map alive.
+            unmap(self.ptr.as_ptr().cast(), self.len);
         }
     }
 }
@@ -143,46 +147,55 @@ impl AsRef<[u8]> for FileMap {
 
 impl Drop for FileMap {
     fn drop(&mut self) {
-        if self.len > 0 {
-            // SAFETY: the range was mapped by `new`, and what it lent does not outlive `self`.
-            let _never_fails = unsafe { munmap(self.ptr.as_ptr().cast(), self.len) };
-        }
+        // Mapped by `new`, and what it lent does not outlive `self`. Of an empty file nothing is.
+        unmap(self.ptr.as_ptr().cast(), self.len);
     }
 }
 
+/// Maps anywhere, and moves a large map to where huge pages may begin.
 fn map_aligned(
     fd: impl AsFd,
     len: usize,
     prot: ProtFlags,
     kind: MapFlags,
 ) -> io::Result<NonNull<u8>> {
-    if len < HUGE_PAGE {
-        // SAFETY: a new map at an address of the kernel's choice touches no other memory.
-        let map = unsafe { mmap(std::ptr::null_mut(), len, prot, kind, fd, 0) }?;
+    // Whole pages, as the kernel counts them: what is computed from the length must be given back.
+    let len = len.checked_next_multiple_of(page_size()).ok_or(rustix::io::Errno::NOMEM)?;
+    // SAFETY: a new map at an address of the kernel's choice touches no other memory.
+    let map = unsafe { mmap(std::ptr::null_mut(), len, prot, kind, fd, 0) }?;
+    if len < HUGE_PAGE || map.addr() % HUGE_PAGE == 0 {
         return non_null(map);
     }
-    let reserved = len.checked_add(HUGE_PAGE).ok_or(rustix::io::Errno::NOMEM)?;
-    // SAFETY: as above; without access, only to find addresses that are free.
-    let hole = unsafe {
-        mmap_anonymous(std::ptr::null_mut(), reserved, ProtFlags::empty(), MapFlags::PRIVATE)
-    }?;
-    let before = hole.addr().next_multiple_of(HUGE_PAGE) - hole.addr();
-    let place = hole.wrapping_byte_add(before);
-    let flags = kind | MapFlags::FIXED;
-    // SAFETY: [place, place + len) lies within the hole, which nobody else knows of.
-    let mapped = unsafe { mmap(place, len, prot, flags, fd, 0) };
-    unmap_hole(hole, before);
-    // Of the middle nothing is known when the map failed: it stays as it is, a loss of addresses.
-    unmap_hole(place.wrapping_byte_add(len), reserved - before - len);
-    non_null(mapped?)
+    non_null(moved_to_boundary(map, len).unwrap_or(map))
 }
 
-/// Gives back a part of a hole that no map was put into.
-fn unmap_hole(start: *mut c_void, len: usize) {
+/// Moves a map of whole pages that nobody else knows of; `None`: it is where it was.
+///
+/// A map with `MAP_FIXED` in the hole would do in one step. But when that fails nobody can tell
+/// whether the hole is still there, or its addresses belong to another thread already.
+fn moved_to_boundary(map: *mut c_void, len: usize) -> Option<*mut c_void> {
+    let reserved = len.checked_add(HUGE_PAGE)?;
+    let (anywhere, no_access) = (std::ptr::null_mut(), ProtFlags::empty());
+    // SAFETY: as in `map_aligned`; without access, only to find addresses that are free.
+    let hole = unsafe { mmap_anonymous(anywhere, reserved, no_access, MapFlags::PRIVATE) }.ok()?;
+    let before = hole.addr().next_multiple_of(HUGE_PAGE) - hole.addr();
+    let place = hole.wrapping_byte_add(before);
+    // SAFETY: the caller gives up the old range, and the new one lies within the hole, which nobody
+    // else knows of.
+    let moved = unsafe { mremap_fixed(map, len, len, MremapFlags::MAYMOVE, place) };
+    unmap(hole, before);
+    // When the kernel had no memory to move the map, nothing is known of the middle: it stays as it
+    // is, a loss of addresses.
+    unmap(place.wrapping_byte_add(len), reserved - before - len);
+    moved.ok()
+}
+
+/// Gives back a range that its caller mapped, and that nothing points into.
+fn unmap(start: *mut c_void, len: usize) {
     if len > 0 {
-        // SAFETY: the caller made the hole, put nothing into this part, and gives it up.
-        let _never_fails =
-            unsafe { munmap(start, len.next_multiple_of(rustix::param::page_size())) };
+        // SAFETY: every caller made the map, and gives it up.
+        let unmapped = unsafe { munmap(start, len) };
+        debug_assert_eq!(unmapped, Ok(()), "{len} bytes at {start:?}");
     }
 }
 

@@ -9,8 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
-    ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, Stat, fallocate, fcntl_add_seals, fcntl_get_seals,
+    fstat, ftruncate, memfd_create,
 };
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
@@ -34,26 +34,54 @@ pub(crate) fn create(name: &'static str, len: u64) -> io::Result<OwnedFd> {
 /// Gives an object or file its length and all its pages, in steps: one that a signal interrupts is
 /// undone by the kernel, and under a profiler's timer a large one would never come to its end.
 pub(super) fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
-    const STEP: u64 = 4 << 20;
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
         // Asking would be answered by SIGXFSZ.
         return Err(Errno::FBIG.into());
     }
     ftruncate(fd, len)?;
-    let mut offset = 0;
-    while offset < len {
-        let step = STEP.min(len - offset);
-        retry_on_intr(|| fallocate(fd, FallocateFlags::empty(), offset, step))?;
-        offset += step;
+    steps(len).try_for_each(|(offset, step)| fill(fd, offset, step))
+}
+
+/// Sees that a received object with these facts, which is sealed, has all its pages: how many bytes
+/// were without, at least. What lies beyond an object's end is allocated too and yet not part of it,
+/// so that the facts alone do not tell.
+///
+/// # Errors
+///
+/// `EBADF` for a descriptor that was opened for reading only: it is not asked.
+pub(crate) fn fill_holes(fd: impl AsFd, facts: &Facts) -> io::Result<u64> {
+    for (offset, step) in steps(facts.len) {
+        fill(&fd, offset, step)?;
+        let grown = allocated(&fstat(&fd)?).saturating_sub(facts.allocated);
+        if grown > 0 {
+            // No more than a step of a stranger's memory becomes this process's burden.
+            return Ok(grown);
+        }
     }
-    Ok(())
+    Ok(0)
+}
+
+/// Offsets and lengths that cover `len` bytes.
+fn steps(len: u64) -> impl Iterator<Item = (u64, u64)> {
+    const STEP: u64 = 4 << 20;
+    let whole = 0..len.div_ceil(STEP);
+    whole.map(move |n| (n * STEP, STEP.min(len - n * STEP)))
+}
+
+fn fill(fd: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    Ok(retry_on_intr(|| fallocate(&fd, FallocateFlags::empty(), offset, len))?)
+}
+
+/// Bytes that have memory: blocks are of 512 bytes (stat(2)), whatever the file system uses.
+fn allocated(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
 }
 
 /// What the kernel says of a memory object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) len: u64,
-    /// Bytes that have memory already.
+    /// Bytes that have memory already, those beyond its end included.
     pub(crate) allocated: u64,
     pub(crate) cannot_shrink: bool,
     pub(crate) cannot_grow: bool,
@@ -68,15 +96,15 @@ pub(crate) fn facts(fd: impl AsFd) -> io::Result<Option<Facts>> {
     // In this order: what is sealed cannot change between the two questions.
     let seals = match fcntl_get_seals(&fd) {
         Ok(seals) => seals,
-        Err(Errno::INVAL) => return Ok(None),
+        // `BADF`: it names a place and gives no access to it (`O_PATH`).
+        Err(Errno::INVAL | Errno::BADF) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let stat = fstat(&fd)?;
     let cannot_be_written = seals.contains(SealFlags::WRITE);
     Ok(Some(Facts {
         len: u64::try_from(stat.st_size).unwrap_or(0),
-        // stat(2): blocks are of 512 bytes, whatever the file system uses.
-        allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        allocated: allocated(&stat),
         cannot_shrink: seals.contains(SealFlags::SHRINK),
         cannot_grow: seals.contains(SealFlags::GROW),
         cannot_be_written,

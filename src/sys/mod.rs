@@ -21,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod module;
 #[cfg(feature = "pool")]
 pub(crate) mod poller;
+pub(crate) mod room;
 #[cfg(feature = "pool")]
 pub(crate) mod signal;
 #[cfg(feature = "channel")]

@@ -9,16 +9,24 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open, openat};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, fstatfs, open, openat};
 
 use super::memory;
 
-/// A folder whose file system knows files without a name.
-pub(crate) fn folder(path: &Path) -> io::Result<OwnedFd> {
+/// File systems that are memory (statfs(2)): of tmpfs and ramfs.
+const IN_MEMORY: [i128; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// A folder whose file system knows files without a name; `None`: it has no disk, it is memory.
+pub(crate) fn folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     let folder = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // On some platforms the number is signed, and on some it has 32 bits.
+    let file_system = i128::from(fstatfs(&folder)?.f_type) & 0xffff_ffff;
+    if IN_MEMORY.contains(&file_system) {
+        return Ok(None);
+    }
     // A trial, so that the caller hears of it now.
     nameless(&folder)?;
-    Ok(folder)
+    Ok(Some(folder))
 }
 
 /// A file of `len` zero bytes: the descriptor to map it by, and one for readers.
@@ -34,7 +42,8 @@ pub(crate) fn create(folder: &OwnedFd, len: u64) -> io::Result<(OwnedFd, OwnedFd
 
 /// The length of what `create` gives to readers; `None`: it is something else.
 pub(crate) fn len_for_readers(fd: impl AsFd) -> io::Result<Option<u64>> {
-    let is_read_only = fcntl_getfl(&fd)? & OFlags::ACCMODE == OFlags::RDONLY;
+    let access = fcntl_getfl(&fd)? & (OFlags::ACCMODE | OFlags::PATH);
+    let is_read_only = access == OFlags::RDONLY;
     let stat = fstat(fd)?;
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let is_ours = is_read_only && is_file && stat.st_nlink == 0;

@@ -189,6 +189,22 @@ fn an_arena_that_is_full_fails_the_value_and_not_the_arena() {
 }
 
 #[test]
+fn what_a_failed_value_had_placed_is_not_the_next_ones() {
+    let mut arena = arena(MIB);
+    let (small, large): (Buffer<u8>, Buffer<u8>) =
+        (vec![1; 20_000].into(), vec![2; 3 * MIB].into());
+    assert!(Encoder::new().to_parts(&(small, large), &mut arena).is_err());
+    assert_eq!(arena.stats().blocks_live, 0);
+    let next: Buffer<u8> = vec![3; 20_000].into();
+    let metadata = Encoder::new().to_parts(&next, &mut arena).expect("room");
+    let lease = arena.take_lease();
+    assert_eq!((lease.places().len(), lease.copied_bytes()), (1, 20_000));
+    let mut buffers = reader(&arena).buffers(lease.places()).expect("places of the arena");
+    let read: Buffer<u8> = Decoder::new().from_parts(&metadata, &mut buffers).expect("the value");
+    assert_eq!(read, next);
+}
+
+#[test]
 fn clones_share_the_memory_and_place_for_themselves() {
     let mut one = arena(MIB);
     let mut two = one.clone();
@@ -297,10 +313,29 @@ fn only_segments_of_an_arena_are_attached_as_such() {
     let named = attach(program.into());
     assert!(matches!(named, Err(Error::Segment(SegmentError::NotMemory))));
     let flags = rustix::fs::MemfdFlags::ALLOW_SEALING;
-    let unsealed = attach(rustix::fs::memfd_create("other", flags).expect("a memory object"));
-
-    let Err(Error::Segment(why)) = unsealed else { panic!("{unsealed:?}") };
-    assert!(matches!(why, SegmentError::Unsealed { missing: Seal::Shrinking, .. }));
+    for flags in [flags, rustix::fs::MemfdFlags::empty()] {
+        let unsealed = File::from(rustix::fs::memfd_create("other", flags).expect("an object"));
+        unsealed.set_len(1 << 20).expect("no seal");
+        // It has no name, and opened for reading it looks like a file that was spilled.
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&unsealed));
+        let for_reading = File::open(again).expect("it is ours");
+        for refused in [attach(for_reading.into()), attach(unsealed.into())] {
+            let Err(Error::Segment(why)) = refused else { panic!("{refused:?}") };
+            assert!(matches!(why, SegmentError::Unsealed { missing: Seal::Shrinking, .. }));
+        }
+    }
+    // A descriptor that gives no access, be it of a file without a name.
+    let folder = Folder::new("path");
+    let spilling = Arena::create(0).expect("an arena").spill(&folder).expect("a folder");
+    let _block = spilling.alloc::<u8>(1).expect("a block");
+    let (fd, flags) = (sent(&spilling.segments()[0]), rustix::fs::OFlags::PATH);
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    let path = rustix::fs::open(again, flags, rustix::fs::Mode::empty()).expect("a descriptor");
+    let twin = path.try_clone().expect("a descriptor");
+    assert!(matches!(attach(path), Err(Error::Segment(SegmentError::NotMemory))));
+    let sealed = SealedSegment::attach(twin);
+    assert!(matches!(sealed, Err(Error::Segment(SegmentError::NotMemory))));
+    attach(fd).expect("what a peer is given");
     // Sealed for everybody is more than is asked for.
     let sealed = Segment::create(10).expect("memory").seal().expect("a seal");
     assert!(attach(sealed.as_fd().try_clone_to_owned().expect("a descriptor")).is_ok());
@@ -399,13 +434,69 @@ fn a_forked_child_has_no_part_in_an_arena() {
         // SAFETY: ends this process, without the exit handlers that are its parent's.
         unsafe { libc::_exit(i32::from(!refused)) };
     }
-    let pid = rustix::process::Pid::from_raw(pid).expect("a child");
-    let options = rustix::process::WaitOptions::empty();
-    let (_, status) =
-        rustix::process::waitpid(Some(pid), options).expect("our child").expect("over");
-    assert_eq!(status.exit_status(), Some(0));
+    assert_eq!(end_of(pid), Some(0));
     assert!(block.iter().all(|&byte| byte == 7));
     drop(block);
     assert_eq!(arena.stats().blocks_live, 0);
     segment.seal().expect("it is still ours");
+}
+
+#[test]
+fn a_buffer_that_outlived_its_arena_closes_nothing_in_a_forked_child() {
+    in_child("arena::a_buffer_that_outlived_its_arena_closes_nothing_in_a_forked_child", || {
+        let arena = arena(MIB);
+        let block = arena.alloc::<u8>(10).expect("memory").freeze();
+        drop(arena);
+        let before = count("fd");
+        // SAFETY: the child looks at its descriptors, and ends without returning.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            drop(block);
+            let closed = before != count("fd");
+            // SAFETY: ends this process, without the exit handlers that are its parent's.
+            unsafe { libc::_exit(i32::from(closed)) };
+        }
+        assert_eq!(end_of(pid), Some(0));
+        drop(block);
+        assert_eq!(count("fd"), before - 1);
+    });
+}
+
+#[test]
+fn a_child_forked_while_another_thread_takes_memory_can_take_some_too() {
+    in_child("arena::a_child_forked_while_another_thread_takes_memory_can_take_some_too", || {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    drop(Segment::create(8 * MIB).expect("memory"));
+                }
+            });
+            let outcomes: Vec<_> = (0..20).map(|_| forked_takes_memory()).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(outcomes.iter().all(|&outcome| outcome == Some(0)), "{outcomes:?}");
+        });
+    });
+}
+
+fn forked_takes_memory() -> Option<i32> {
+    // SAFETY: the child asks the library, and the alarm ends it if it waits for ever.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: a signal to this process itself.
+        unsafe { libc::alarm(20) };
+        let taken = Segment::create(1).is_ok();
+        // SAFETY: ends this process, without the exit handlers that are its parent's.
+        unsafe { libc::_exit(i32::from(!taken)) };
+    }
+    end_of(pid)
+}
+
+/// The status that a forked child exits with.
+fn end_of(pid: libc::pid_t) -> Option<i32> {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a child");
+    let options = rustix::process::WaitOptions::empty();
+    let (_, status) =
+        rustix::process::waitpid(Some(pid), options).expect("our child").expect("over");
+    status.exit_status()
 }

@@ -67,7 +67,9 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("pannier-{name}-{}", std::process::id()));
+        // On the disk that has this program, where the temporary folder may be memory.
+        let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let path = disk.join(format!("pannier-{name}-{}", std::process::id()));
         std::fs::create_dir(&path).expect("a folder of our own");
         Folder(path)
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use pannier::shm::{Arena, Segment};
 use pannier::{BufferMut, Error};
@@ -215,25 +216,58 @@ fn a_folder_that_cannot_be_used_is_an_error() {
 }
 
 #[test]
+fn a_folder_that_is_memory_itself_is_refused() {
+    const TEST: &str = "limits::a_folder_that_is_memory_itself_is_refused";
+    if let Some(folder) = told(TEST) {
+        let refused = Arena::create(1).expect("an arena").spill(&folder);
+        let Err(Error::SpillInMemory { folder: named, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(named, Path::new(&folder));
+        return;
+    }
+    let folder = Folder::new("memory");
+    for kind in ["tmpfs", "ramfs"] {
+        let script = format!("mount -t {kind} none \"$0\"");
+        match command_in_namespace(TEST, &script, folder.as_ref()) {
+            Some(command) => passes(command),
+            None => skip("no mount of our own"),
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_is_an_error_and_not_a_signal() {
     const TEST: &str = "limits::a_full_disk_is_an_error_and_not_a_signal";
     if let Some(folder) = told(TEST) {
-        let arena = Arena::create(MIB as u64).expect("an arena").spill(folder).expect("a folder");
-        let (blocks, why) = exhaust(&arena, MIB);
-        is_io(&why, ErrorKind::StorageFull);
-        assert_eq!(blocks.len(), 1 + 3, "one in memory, three on the disk");
-        assert!(blocks.iter().all(|block| block.iter().all(|&byte| byte == 7)));
-        drop(blocks);
-        arena.trim();
-        arena.alloc::<u8>(3 * MIB).expect("what was taken is free again").fill(7);
-        return;
+        return fill_a_disk(&Path::new(&folder).join("disk"));
     }
     let folder = Folder::new("full");
-    let script = "mount -t tmpfs -o size=3m none \"$0\"";
-    match command_in_namespace(TEST, script, folder.as_ref()) {
-        Some(command) => passes(command),
-        None => skip("no mount of our own"),
+    let (image, disk) = (folder.as_ref().join("image"), folder.as_ref().join("disk"));
+    fs::create_dir(&disk).expect("a folder");
+    fs::File::create(&image).and_then(|file| file.set_len(8 * MIB as u64)).expect("a file");
+    let mount = "/sbin/mkfs.ext4 -q -F -m 0 -O ^has_journal \"$0/image\" \
+                 && mount -o loop \"$0/image\" \"$0/disk\"";
+    let mut trial = Command::new("unshare");
+    trial.args(["-m", "sh", "-c", mount]).arg(folder.as_ref());
+    // Only root may mount a disk. Elsewhere nothing is full, and what is left is the limit for files
+    // above, which is refused at the same place.
+    if trial.output().is_ok_and(|output| output.status.success()) {
+        let command = command_in_namespace(TEST, mount, folder.as_ref());
+        passes(command.expect("a mount of our own"));
     }
+    fs::remove_file(image).and_then(|()| fs::remove_dir(disk)).expect("they are ours");
+}
+
+fn fill_a_disk(folder: &Path) {
+    let arena = Arena::create(MIB as u64).expect("an arena").spill(folder).expect("a folder");
+    let (blocks, why) = exhaust(&arena, MIB);
+    is_io(&why, ErrorKind::StorageFull);
+    assert!((4..=8).contains(&blocks.len()), "{} blocks on a disk of 8", blocks.len());
+    assert!(blocks.iter().all(|block| block.iter().all(|&byte| byte == 7)));
+    drop(blocks);
+    arena.trim();
+    arena.alloc::<u8>(3 * MIB).expect("what was taken is free again").fill(7);
 }
 
 #[test]

@@ -141,6 +141,39 @@ fn what_is_empty_or_has_no_memory_is_not_attached() {
 }
 
 #[test]
+fn memory_beyond_the_end_does_not_make_up_for_holes() {
+    for holes in [8 << 20, 1 << 20, 4096] {
+        let len = 8 << 20;
+        let object = foreign(ALL, |file| {
+            file.set_len(len).expect("room");
+            fallocate(file, FallocateFlags::empty(), 0, len).expect("memory");
+            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(file, punch, len - holes, holes).expect("a hole");
+            fallocate(file, FallocateFlags::KEEP_SIZE, len, holes).expect("memory");
+        });
+        let why = refusal(object);
+        assert!(
+            matches!(why, SegmentError::Unallocated { len: 0x80_0000, allocated, .. }
+                if (len - holes..len).contains(&allocated)),
+            "{why}"
+        );
+    }
+    // What has more than its length and no hole is fine.
+    let object = foreign(ALL, |mut file| {
+        file.write_all(&[7; 5_000]).expect("room");
+        fallocate(file, FallocateFlags::KEEP_SIZE, 8192, 8192).expect("memory");
+    });
+    assert_eq!(SealedSegment::attach(object).expect("it is sealed").len(), 5_000);
+}
+
+#[test]
+fn what_was_opened_for_reading_only_is_refused() {
+    let sealed = sealed(b"north");
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&sealed.as_fd()));
+    assert_eq!(refusal(File::open(path).expect("it is ours")), SegmentError::ReadOnly);
+}
+
+#[test]
 fn descriptors_of_something_else_are_not_attached() {
     assert_eq!(refusal(File::open("/dev/null").expect("it exists")), SegmentError::NotMemory);
     assert_eq!(refusal(File::open("/").expect("it exists")), SegmentError::NotMemory);
@@ -172,6 +205,33 @@ fn nothing_is_left_of_segments() {
         }
         assert_eq!((count("fd"), shared_maps().len()), before);
     });
+}
+
+#[test]
+fn no_addresses_are_left_of_segments_of_any_length() {
+    in_child("segment::no_addresses_are_left_of_segments_of_any_length", || {
+        const LARGE: usize = 2 << 20;
+        for len in [1, 5_000, LARGE - 1, LARGE, LARGE + 1, 3_000_000] {
+            drop(sealed(&vec![7; len])); // what is made once is made now
+            let before = all_maps();
+            for _ in 0..50 {
+                drop(Segment::create(len).expect("memory"));
+                drop(Segment::create(len).expect("memory").seal().expect("a seal"));
+            }
+            assert_eq!(all_maps(), before, "{len} bytes");
+        }
+    });
+}
+
+/// How many maps this process has, and how many bytes they cover.
+fn all_maps() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc is mounted");
+    let len = |line: &str| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        address(end)?.checked_sub(address(start)?)
+    };
+    (maps.lines().count(), maps.lines().filter_map(len).sum())
 }
 
 #[test]
