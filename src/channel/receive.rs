@@ -394,10 +394,5 @@ fn nonsense() -> CodecError {
 }
 
 fn segment_error(index: u32, fault: Fault) -> FrameError {
-    let why = match fault {
-        Fault::Unknown => SegmentFault::Unknown,
-        Fault::Stale => SegmentFault::Stale,
-        Fault::Bounds => SegmentFault::Bounds,
-    };
-    FrameError::Segment { index, why }
+    FrameError::Segment { index, why: fault.into() }
 }

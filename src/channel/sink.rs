@@ -132,10 +132,17 @@ impl<F: Fn((u32, u64, u64), u32) -> Result<(), Fault>> Segments for SegmentCheck
         len: u64,
         generation: u32,
     ) -> Result<(), SegmentFault> {
-        (self.0)((segment, offset, len), generation).map_err(|fault| match fault {
+        Ok((self.0)((segment, offset, len), generation)?)
+    }
+}
+
+/// What the memory says, in the words of the format.
+impl From<Fault> for SegmentFault {
+    fn from(fault: Fault) -> Self {
+        match fault {
             Fault::Unknown => SegmentFault::Unknown,
             Fault::Stale => SegmentFault::Stale,
             Fault::Bounds => SegmentFault::Bounds,
-        })
+        }
     }
 }
