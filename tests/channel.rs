@@ -15,69 +15,23 @@ mod parts;
 #[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/proc.rs"]
 mod proc;
+#[path = "common/runner.rs"]
+mod runner;
 #[path = "channel/waiting.rs"]
 mod waiting;
 
-use std::io::Write;
-use std::panic::catch_unwind;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
+
+use runner::Test;
 
 /// How long anything may take; generous, because the machine may be busy with other tests.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-type Test = (&'static str, fn());
-
 fn main() {
     match std::env::var(parts::PART) {
         Ok(part) => parts::play(&part),
-        Err(_) => run_tests(),
-    }
-}
-
-/// As libtest and nextest expect it: `--list`, names with or without `--exact`, nothing ignored.
-fn run_tests() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let names = arguments.iter().filter(|word| !word.starts_with('-') && *word != "terse");
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    let is_wanted = |test: &str| {
-        let fits = |name: &&str| if has("--exact") { *name == test } else { test.contains(name) };
-        names.is_empty() || names.iter().any(fits)
-    };
-    if has("--ignored") {
-        return;
-    }
-    let tests = [exchange::TESTS, waiting::TESTS, ends::TESTS, hostile::TESTS].concat();
-    let mut failed = 0;
-    for (name, test) in tests.into_iter().filter(|(name, _)| is_wanted(name)) {
-        if has("--list") {
-            say(&format!("{name}: test"));
-            continue;
+        Err(_) => {
+            runner::run(&[exchange::TESTS, waiting::TESTS, ends::TESTS, hostile::TESTS].concat());
         }
-        let passed = watched(name, test);
-        say(&format!("test {name} ... {}", if passed { "ok" } else { "FAILED" }));
-        failed += i32::from(!passed);
     }
-    std::process::exit(failed.min(1));
-}
-
-/// Runs a test; a program that hangs is ended.
-fn watched(name: &'static str, test: fn()) -> bool {
-    let (over, watch) = channel::<()>();
-    let watcher = std::thread::spawn(move || {
-        if watch.recv_timeout(4 * DEADLINE) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("{name} hangs"));
-            std::process::abort();
-        }
-    });
-    let passed = catch_unwind(test).is_ok();
-    drop(over);
-    watcher.join().expect("the watcher only waits");
-    passed
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody listens");
 }

@@ -5,13 +5,16 @@
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[path = "common/runner.rs"]
+mod runner;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{environment, eventually, is_dead, processes, quiet, signal, state, unique};
 use pannier::{Error, Pool, StartFailure};
+use runner::{Test, say};
 use rustix::process::Signal;
 
 /// The part that a process of this program plays.
@@ -19,7 +22,7 @@ const PART: &str = "PANNIER_TEST_PART";
 /// What all processes of one test carry, however deep they are.
 const MARK: &str = "PANNIER_TEST_MARK";
 
-const TESTS: [(&str, fn()); 6] = [
+const TESTS: [Test; 6] = [
     ("workers_and_their_children_end_with_their_parent", end_with_parent),
     ("a_stopped_worker_ends_with_its_parent", stopped_ends_with_parent),
     ("workers_end_when_the_parent_exits_without_a_word", end_with_exit),
@@ -31,36 +34,8 @@ const TESTS: [(&str, fn()); 6] = [
 fn main() {
     match std::env::var(PART) {
         Ok(part) => play(&part),
-        Err(_) => run_tests(),
+        Err(_) => runner::run(&TESTS),
     }
-}
-
-/// As libtest and nextest expect it: `--list`, names with or without `--exact`, nothing ignored.
-fn run_tests() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let names = arguments.iter().filter(|word| !word.starts_with('-') && *word != "terse");
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    let is_wanted = |test: &str| {
-        let fits = |name: &&str| if has("--exact") { *name == test } else { test.contains(name) };
-        names.is_empty() || names.iter().any(fits)
-    };
-    if has("--ignored") {
-        return;
-    }
-    for (name, test) in TESTS.into_iter().filter(|(name, _)| is_wanted(name)) {
-        if has("--list") {
-            say(&format!("{name}: test"));
-        } else {
-            test();
-            say(&format!("test {name} ... ok"));
-        }
-    }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody listens");
 }
 
 // ── the parts ────────────────────────────────────────────────────────────────

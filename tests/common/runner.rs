@@ -1,0 +1,60 @@
+//! Runs the tests of a program whose `main` is its own, as libtest and nextest expect it.
+//!
+//! Promises: a test that panics fails alone; a program that hangs is ended, and the test named.
+
+use std::io::Write;
+use std::panic::catch_unwind;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+pub(crate) type Test = (&'static str, fn());
+
+/// Of one test; generous, because the machine may be busy with others.
+const AT_MOST: Duration = Duration::from_secs(120);
+
+/// One after the other: `--list`, names with or without `--exact`, nothing ignored.
+pub(crate) fn run(tests: &[Test]) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let names = arguments.iter().filter(|word| !word.starts_with('-') && *word != "terse");
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let is_wanted = |test: &str| {
+        let fits = |name: &&str| if has("--exact") { *name == test } else { test.contains(name) };
+        names.is_empty() || names.iter().any(fits)
+    };
+    if has("--ignored") {
+        return;
+    }
+    let mut failed = 0;
+    for &(name, test) in tests.iter().filter(|(name, _)| is_wanted(name)) {
+        if has("--list") {
+            say(&format!("{name}: test"));
+            continue;
+        }
+        let passed = watched(name, test);
+        say(&format!("test {name} ... {}", if passed { "ok" } else { "FAILED" }));
+        failed += i32::from(!passed);
+    }
+    std::process::exit(failed.min(1));
+}
+
+/// Runs a test; a program that hangs is ended.
+fn watched(name: &'static str, test: fn()) -> bool {
+    let (over, watch) = channel::<()>();
+    let watcher = std::thread::spawn(move || {
+        if watch.recv_timeout(AT_MOST) == Err(RecvTimeoutError::Timeout) {
+            say(&format!("{name} hangs"));
+            std::process::abort();
+        }
+    });
+    let passed = catch_unwind(test).is_ok();
+    drop(over);
+    watcher.join().expect("the watcher only waits");
+    passed
+}
+
+/// Also for the parts that a program plays.
+pub(crate) fn say(line: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody listens");
+}
