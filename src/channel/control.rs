@@ -1,55 +1,92 @@
-//! One end of a worker's connection: messages over a seqpacket socket.
+//! The two ends of a worker's connection: messages through rings, descriptors and bells through a
+//! seqpacket socket.
 //!
-//! Promises: [`Outbox`] never waits and keeps the order of what it was given; a message that cannot
+//! A descriptor is sent before the message that needs it is published, so whoever reads that message
+//! finds the descriptor in the socket. A bell is a packet of one byte, sent only to a sleeper.
+//! Promises: [`ParentEnd`] never waits and keeps the order of what it was given; a message that cannot
 //! be read is an error that names nothing but the fact.
-//! Does not know: what the messages mean. The rings that will carry the frames take this module's
-//! place under the same calls.
+//! Does not know: what the messages mean.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use bytes::Bytes;
 
-use super::message::{self, INLINE_FRAME_MAX};
+use super::bell::{Bell, Sleeper};
+use super::line::{Answers, Line, Messages, Pulse};
+use super::message::{self, ToParent, ToWorker};
+use super::ring::{Broken, Consumer, Producer, Pushed};
+use super::spin::Spin;
 use crate::sys::socket::{Received, Socket, Wait};
+use crate::sys::wait;
 
-/// Room for the longest message: a frame in the message, and a head.
-const SPACE: usize = INLINE_FRAME_MAX + (128 << 10);
-
-/// One end of a connection.
+/// The parent's end.
 #[derive(Debug)]
-pub(crate) struct Control {
+pub(crate) struct ParentEnd {
     socket: Socket,
+    line: Arc<Line>,
+    messages: Producer<Messages>,
+    answers: Consumer<Answers>,
+    /// Of the worker that sleeps.
+    bell: Bell,
+    /// Of the worker that waits for room.
+    room_bell: Bell,
+    room_rung: u32,
+    /// This side waits for room.
+    room: Sleeper,
+    /// What could not be sent yet, in order.
+    waiting: VecDeque<Outgoing>,
+    head: Vec<u8>,
+    claims: u64,
 }
 
-/// A message that was received.
+/// A message, and the descriptor that must go before it.
 #[derive(Debug)]
-pub(crate) struct Parcel<M> {
-    pub(crate) message: M,
-    /// The bytes of a frame that travels in the message.
-    pub(crate) frame: Vec<u8>,
-    pub(crate) fds: Vec<OwnedFd>,
+struct Outgoing {
+    head: Vec<u8>,
+    frame: Bytes,
+    fd: Option<Arc<OwnedFd>>,
 }
 
-/// What there is to receive.
-#[derive(Debug)]
-pub(crate) enum Incoming<M> {
-    Parcel(Parcel<M>),
-    /// Nothing yet.
-    Empty,
-    /// The other side is gone; everything it sent has been received.
+/// Whether everything that was given to an end is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendState {
+    Done,
+    /// The ring is full: the worker rings when there is room.
+    NoRoom,
+    /// The socket is full: call [`ParentEnd::flush`] when it can be written.
+    SocketFull,
+}
+
+/// What there is in the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// A bell, or nothing.
+    Bell,
+    /// The other side is gone; what it published can still be read.
     Closed,
-    /// Something that is no message of ours.
-    Garbage,
 }
 
-impl Control {
-    pub(crate) fn new(socket: Socket) -> Self {
-        Control { socket }
+impl ParentEnd {
+    pub(crate) fn new(socket: Socket, line: Arc<Line>) -> Self {
+        ParentEnd {
+            socket,
+            messages: Producer::new(Messages(line.clone())),
+            answers: Consumer::new(Answers(line.clone())),
+            line,
+            bell: Bell::default(),
+            room_bell: Bell::default(),
+            room_rung: 0,
+            room: Sleeper::default(),
+            waiting: VecDeque::new(),
+            head: Vec::new(),
+            claims: 0,
+        }
     }
 
     /// The socket itself, for what is said before the first message.
@@ -57,125 +94,280 @@ impl Control {
         &self.socket
     }
 
-    /// Room for [`recv`](Self::recv), to be used again and again.
-    pub(crate) fn space() -> Vec<u8> {
-        vec![0; SPACE]
+    /// Sends a message, behind what waits.
+    pub(crate) fn send(
+        &mut self,
+        message: &ToWorker,
+        frame: &Bytes,
+        fd: Option<Arc<OwnedFd>>,
+    ) -> io::Result<SendState> {
+        let mut head = std::mem::take(&mut self.head);
+        message::encode_head(message, &mut head);
+        if self.waiting.is_empty() && fd.is_none() && self.push(&[&head, frame])? {
+            self.head = head;
+            return Ok(SendState::Done);
+        }
+        self.waiting.push_back(Outgoing { head, frame: frame.clone(), fd });
+        self.flush()
     }
 
-    /// Sends a message and waits until there is room for it. For the worker's side.
-    pub(crate) fn send<M: Serialize>(&self, message: &M, frame: &[u8]) -> io::Result<()> {
-        self.socket.send(&[&message::encode_head(message), frame], &[], Wait::Yes)
+    /// Sends as much of what waits as there is room for.
+    pub(crate) fn flush(&mut self) -> io::Result<SendState> {
+        while let Some(next) = self.waiting.front_mut() {
+            if let Some(fd) = &next.fd {
+                match self.socket.send(&[&[BELL]], &[fd.as_fd()], Wait::No) {
+                    Ok(()) => next.fd = None,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Ok(SendState::SocketFull);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let (head, frame) = (std::mem::take(&mut next.head), next.frame.clone());
+            if !self.push_or_ask(&[&head, &frame])? {
+                self.waiting[0].head = head;
+                return Ok(SendState::NoRoom);
+            }
+            self.waiting.pop_front();
+        }
+        self.room.awake(self.line.parent_waits());
+        Ok(SendState::Done)
     }
 
-    pub(crate) fn recv<M: DeserializeOwned>(
-        &self,
-        space: &mut [u8],
-        wait: Wait,
-    ) -> io::Result<Incoming<M>> {
-        let (len, fds) = match self.socket.recv(space, wait)? {
-            Received::Message(len, fds) => (len, fds),
-            Received::Empty => return Ok(Incoming::Empty),
-            Received::Closed => return Ok(Incoming::Closed),
-        };
-        let Some((message, frame)) = message::decode(&space[..len]) else {
-            return Ok(Incoming::Garbage);
-        };
-        Ok(Incoming::Parcel(Parcel { message, frame: frame.to_vec(), fds }))
+    /// As [`push`](Self::push); if there is no room, the worker will ring when there is.
+    fn push_or_ask(&mut self, parts: &[&[u8]]) -> io::Result<bool> {
+        if self.push(parts)? {
+            return Ok(true);
+        }
+        self.room.going_to_sleep(self.line.parent_waits());
+        self.push(parts)
+    }
+
+    fn push(&mut self, parts: &[&[u8]]) -> io::Result<bool> {
+        match self.messages.push(parts) {
+            Ok(Pushed::Yes) => {}
+            Ok(Pushed::Full) => return Ok(false),
+            Ok(Pushed::TooLong) | Err(Broken) => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        if self.bell.must_ring(self.line.worker_sleeps()) {
+            ring(&self.socket)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the next message into `record`; false: there is none now.
+    pub(crate) fn recv(&mut self, record: &mut Vec<u8>) -> Result<bool, Broken> {
+        let there = self.answers.pop(record)?;
+        if !there && self.room_bell.must_ring(self.line.worker_waits()) {
+            self.room_rung = self.room_rung.wrapping_add(1);
+            self.line.room_bell().store(self.room_rung, Ordering::Relaxed);
+            wait::wake_all(self.line.room_bell());
+        }
+        Ok(there)
+    }
+
+    /// Whether there is something to receive.
+    pub(crate) fn has_answers(&self) -> bool {
+        self.line.has_answers_beyond(self.answers.position())
+    }
+
+    /// Takes the bells out of the socket.
+    pub(crate) fn listen(&self) -> io::Result<Heard> {
+        let mut space = [0; 8];
+        // A worker that fills its socket without end is heard again at the next round.
+        for _ in 0..BELLS_AT_ONCE {
+            match self.socket.recv(&mut space, Wait::No)? {
+                Received::Message(..) => {}
+                Received::Empty => break,
+                Received::Closed => return Ok(Heard::Closed),
+            }
+        }
+        Ok(Heard::Bell)
+    }
+
+    /// The number under which the next message may be claimed.
+    pub(crate) fn offer(&mut self) -> u64 {
+        self.claims += 1;
+        self.line.claim_of(self.claims).offer(self.claims);
+        self.claims
+    }
+
+    /// Takes a message back, unless the worker has claimed it.
+    pub(crate) fn revoke(&self, claim: u64) -> bool {
+        self.line.claim_of(claim).revoke(claim)
     }
 }
 
-impl AsFd for Control {
+impl AsFd for ParentEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-/// Whether everything given to an [`Outbox`] is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SendState {
-    Done,
-    /// The socket is full: call [`Outbox::flush`] when it can be written.
-    Waiting,
+/// The byte of a bell; a descriptor rings too.
+const BELL: u8 = 1;
+const BELLS_AT_ONCE: usize = 64;
+
+fn ring(socket: &Socket) -> io::Result<()> {
+    match socket.send(&[&[BELL]], &[], Wait::No) {
+        // Full of bells that were not heard yet: this one will be too.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        rung => rung,
+    }
 }
 
-/// What is to be sent by somebody who must not wait.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    waiting: VecDeque<Outgoing>,
-}
-
+/// The worker's end of what it sends; one of its threads at a time.
 #[derive(Debug)]
-struct Outgoing {
+pub(crate) struct AnswerEnd {
+    socket: Arc<Socket>,
+    line: Arc<Line>,
+    pulse: Arc<Pulse>,
+    answers: Producer<Answers>,
+    bell: Bell,
+    room: Sleeper,
     head: Vec<u8>,
-    frame: bytes::Bytes,
-    fd: Option<Arc<OwnedFd>>,
 }
 
-impl Outbox {
-    /// Adds a message at the end, to go when [`flush`](Self::flush) is called.
-    pub(crate) fn push<M: Serialize>(
-        &mut self,
-        message: &M,
-        frame: bytes::Bytes,
-        fd: Option<Arc<OwnedFd>>,
-    ) {
-        self.waiting.push_back(Outgoing { head: message::encode_head(message), frame, fd });
-    }
-
-    /// Sends as much as the socket takes now.
-    pub(crate) fn flush(&mut self, control: &Control) -> io::Result<SendState> {
-        while let Some(message) = self.waiting.front() {
-            let fds: Vec<BorrowedFd<'_>> = message.fd.iter().map(|fd| fd.as_fd()).collect();
-            match control.socket.send(&[&message.head, &message.frame], &fds, Wait::No) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(SendState::Waiting);
-                }
-                Err(error) => return Err(error),
+impl AnswerEnd {
+    /// Sends a message, and waits until there is room for it.
+    pub(crate) fn send(&mut self, message: &ToParent, frame: &[u8]) -> io::Result<()> {
+        let mut head = std::mem::take(&mut self.head);
+        message::encode_head(message, &mut head);
+        while !self.push(&[&head, frame])? {
+            let rung = self.line.room_bell().load(Ordering::Relaxed);
+            self.room.going_to_sleep(self.line.worker_waits());
+            if self.push(&[&head, frame])? {
+                break;
             }
-            self.waiting.pop_front();
+            wait::while_word_is(self.line.room_bell(), rung, PATIENCE);
         }
-        Ok(SendState::Done)
+        self.room.awake(self.line.worker_waits());
+        self.head = head;
+        Ok(())
+    }
+
+    fn push(&mut self, parts: &[&[u8]]) -> io::Result<bool> {
+        match self.answers.push(parts) {
+            Ok(Pushed::Yes) => {}
+            Ok(Pushed::Full) => return Ok(false),
+            Ok(Pushed::TooLong) | Err(Broken) => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        if self.bell.must_ring(self.pulse.word()) {
+            ring(&self.socket)?;
+        }
+        Ok(true)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::channel::ToWorker;
+/// The worker's end of what it receives; one of its threads at a time.
+#[derive(Debug)]
+pub(crate) struct MessageEnd {
+    socket: Arc<Socket>,
+    line: Arc<Line>,
+    messages: Consumer<Messages>,
+    sleeper: Sleeper,
+    /// Of the parent that waits for room.
+    room_bell: Bell,
+    /// `None`: no CPU is left to spin on.
+    spin: Option<Spin>,
+    /// Descriptors whose messages have not been read yet.
+    fds: VecDeque<OwnedFd>,
+}
 
-    #[test]
-    fn a_full_socket_keeps_what_is_to_be_sent() {
-        let (ours, theirs) = Socket::pair().unwrap();
-        let (ours, theirs) = (Control::new(ours), Control::new(theirs));
-        let frame = bytes::Bytes::from(vec![5; INLINE_FRAME_MAX]);
-        let mut outbox = Outbox::default();
-        for context in 0..40 {
-            outbox.push(&ToWorker::Forget { context }, frame.clone(), None);
-        }
-        assert_eq!(outbox.flush(&ours).unwrap(), SendState::Waiting);
-        let mut space = Control::space();
-        for context in 0..40 {
-            outbox.flush(&ours).unwrap();
-            let received = theirs.recv::<ToWorker>(&mut space, Wait::No).unwrap();
-            let Incoming::Parcel(parcel) = received else {
-                panic!("message {context} has not come");
-            };
-            assert_eq!(parcel.message, ToWorker::Forget { context });
-            assert_eq!(parcel.frame, frame);
-        }
-        assert_eq!(outbox.flush(&ours).unwrap(), SendState::Done);
+impl MessageEnd {
+    /// Reads the next message into `record`; false: there is none now.
+    pub(crate) fn recv(&mut self, record: &mut Vec<u8>) -> Result<bool, Broken> {
+        self.messages.pop(record)
     }
 
-    #[test]
-    fn bytes_that_are_no_message_are_garbage() {
-        let (ours, theirs) = Socket::pair().unwrap();
-        let control = Control::new(theirs);
-        let mut space = Control::space();
-        for message in [&[1_u8][..], &[255; 40], &[9, 0, 0, 0, 1], &[1, 0, 0, 0, 0xc1]] {
-            ours.send(&[message], &[], Wait::Yes).unwrap();
-            let received = control.recv::<ToWorker>(&mut space, Wait::Yes).unwrap();
-            assert!(matches!(received, Incoming::Garbage), "{message:?}");
+    /// The descriptor that the message just read came with.
+    pub(crate) fn fd(&mut self) -> io::Result<OwnedFd> {
+        loop {
+            if let Some(fd) = self.fds.pop_front() {
+                return Ok(fd);
+            }
+            self.listen(Wait::Yes)?;
         }
+    }
+
+    /// Waits for a message; it may come back without.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        let (line, position) = (&self.line, self.messages.position());
+        let has_come = || line.has_messages_beyond(position);
+        if self.spin.as_mut().is_some_and(|spin| spin.wait(has_come)) {
+            return Ok(());
+        }
+        if self.room_bell.must_ring(self.line.parent_waits()) {
+            ring(&self.socket)?;
+        }
+        self.sleeper.going_to_sleep(self.line.worker_sleeps());
+        let heard = if has_come() { Ok(()) } else { self.listen(Wait::Yes) };
+        self.sleeper.awake(self.line.worker_sleeps());
+        heard
+    }
+
+    fn listen(&mut self, wait: Wait) -> io::Result<()> {
+        let mut space = [0; 8];
+        match self.socket.recv(&mut space, wait)? {
+            Received::Message(_bell, fds) => self.fds.extend(fds),
+            Received::Empty => {}
+            Received::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+}
+
+/// The worker's ends of a connection; `spins`: there are CPUs enough to look for messages.
+pub(crate) fn worker_ends(
+    socket: Socket,
+    line: Arc<Line>,
+    pulse: Pulse,
+    spins: bool,
+) -> (AnswerEnd, MessageEnd) {
+    let (socket, pulse) = (Arc::new(socket), Arc::new(pulse));
+    let answers = AnswerEnd {
+        socket: socket.clone(),
+        pulse,
+        answers: Producer::new(Answers(line.clone())),
+        line: line.clone(),
+        bell: Bell::default(),
+        room: Sleeper::default(),
+        head: Vec::new(),
+    };
+    let messages = MessageEnd {
+        socket,
+        messages: Consumer::new(Messages(line.clone())),
+        line,
+        sleeper: Sleeper::default(),
+        room_bell: Bell::default(),
+        spin: spins.then(Spin::new),
+        fds: VecDeque::new(),
+    };
+    (answers, messages)
+}
+
+/// How long to sleep for room before one looks again; the parent's death ends this process anyway.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The parent's word that nobody looks for answers, with what it has to remember.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pulse: Pulse,
+    sleeper: Sleeper,
+}
+
+impl Watch {
+    pub(crate) fn new(pulse: Pulse) -> Self {
+        Watch { pulse, sleeper: Sleeper::default() }
+    }
+
+    /// From now on answers come without a bell, until [`rest`](Self::rest).
+    pub(crate) fn begin(&mut self) {
+        self.sleeper.awake(self.pulse.word());
+    }
+
+    /// From now on the next answer rings. Look once more behind this.
+    pub(crate) fn rest(&mut self) {
+        self.sleeper.going_to_sleep(self.pulse.word());
     }
 }

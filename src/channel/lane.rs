@@ -144,7 +144,6 @@ impl Word for AtomicU32 {
         self.swap(narrow(value), order).into()
     }
 
-    #[cfg(test)]
     fn replace(&self, old: u64, new: u64) -> bool {
         let (old, new) = (narrow(old), narrow(new));
         self.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()

@@ -26,16 +26,19 @@
 //! Does not know: processes, functions, what a task is.
 //!
 //! The messages between a pool and its workers are on this floor too, and no part of the interface:
-//! one seqpacket socket a worker, and a status page that only the worker writes. Nothing in the
-//! parent waits for a send; a message is whole or absent; what a dead worker was doing can be read
-//! from its page.
+//! two rings a worker, in memory with one writer each, a seqpacket socket for descriptors and bells,
+//! and status words that only the worker writes. Nothing in the parent waits for a send; a message is
+//! whole or absent; what a dead worker was doing can be read from its words.
 #![forbid(unsafe_code)]
 
+mod bell;
+mod claim;
 mod control;
 mod end;
 mod error;
 mod handle;
 mod lane;
+mod line;
 mod message;
 mod pack;
 mod place;
@@ -51,9 +54,14 @@ pub(crate) mod status;
 pub use self::error::{RecvError, SendError, TryRecvError, TrySendError};
 pub use self::handle::{Channel, pair};
 
-pub(crate) use self::control::{Control, Incoming, Outbox, Parcel, SendState};
-pub(crate) use self::message::{
-    Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker,
+pub(crate) use self::control::{
+    AnswerEnd, Heard, MessageEnd, ParentEnd, SendState, Watch, worker_ends,
 };
+pub(crate) use self::line::{Line, Pulse};
+pub(crate) use self::message::{
+    Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker, decode,
+};
+pub(crate) use self::ring::Broken;
 pub(crate) use self::sink::{SegmentCheck, StoreSink, located, pool_limits};
-pub(crate) use self::status::{Phase, Progress, StatusReader, StatusWriter, create_page};
+pub(crate) use self::spin::Spin;
+pub(crate) use self::status::{Phase, Progress, StatusReader, StatusWriter};

@@ -19,7 +19,6 @@ pub(crate) trait Word {
     fn load(&self, order: Ordering) -> u64;
     fn store(&self, value: u64, order: Ordering);
     fn swap(&self, value: u64, order: Ordering) -> u64;
-    #[cfg(test)]
     fn replace(&self, old: u64, new: u64) -> bool;
     fn fence(order: Ordering);
 }
@@ -79,9 +78,11 @@ impl<M: Memory> Producer<M> {
 
     /// Lines that the consumer has let go of.
     pub(crate) fn look(&mut self) -> Result<u64, Broken> {
-        // Acquire: pairs with the consumer's store, so that its reads of these lines are over
-        // before they are written again.
-        let consumed = self.memory.consumed().load(Ordering::Acquire);
+        // An acquire, which pairs with the consumer's store, so that its reads of these lines are
+        // over before they are written again. As a fence: on memory that is mapped read-only the
+        // language permits only relaxed loads.
+        let consumed = self.memory.consumed().load(Ordering::Relaxed);
+        M::Word::fence(Ordering::Acquire);
         if consumed < self.consumed || consumed > self.published {
             return Err(Broken);
         }
@@ -157,8 +158,7 @@ impl<M: Memory> Consumer<M> {
 
     /// Whether more was published than was seen.
     fn look(&mut self) -> Result<bool, Broken> {
-        // Relaxed and a fence, which together acquire: on memory that is mapped read-only the
-        // language permits no stronger load.
+        // As in the producer.
         let published = self.memory.published().load(Ordering::Relaxed);
         M::Word::fence(Ordering::Acquire);
         let ahead = published.checked_sub(self.published).ok_or(Broken)?;
@@ -209,7 +209,6 @@ impl Word for AtomicU64 {
         self.swap(value, order)
     }
 
-    #[cfg(test)]
     fn replace(&self, old: u64, new: u64) -> bool {
         self.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -303,7 +302,5 @@ fn wide(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-#[cfg(test)]
-mod claim;
 #[cfg(test)]
 mod tests;

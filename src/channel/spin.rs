@@ -26,19 +26,19 @@ const PROBE_CREDIT: u16 = 100;
 
 /// What was learnt so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spin {
+pub(crate) struct Spin {
     credit: u16,
     until_probe: u16,
     several_cpus: bool,
 }
 
 impl Spin {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Spin { credit: MOST_CREDIT, until_probe: PROBE, several_cpus: has_several_cpus() }
     }
 
     /// Whether it came while looking for it.
-    pub(super) fn wait(&mut self, is_there: impl Fn() -> bool) -> bool {
+    pub(crate) fn wait(&mut self, is_there: impl Fn() -> bool) -> bool {
         if is_there() {
             return true;
         }
@@ -68,7 +68,8 @@ impl Spin {
         }
     }
 
-    fn is_worth_it(&mut self) -> bool {
+    /// Whether [`wait`](Self::wait) would look more than once.
+    pub(crate) fn is_worth_it(&mut self) -> bool {
         if self.credit > 0 && self.several_cpus {
             return true;
         }

@@ -8,11 +8,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
-use crate::sys::words::{self, Words};
+use super::line::Line;
 
 /// What a worker was doing.
 ///
@@ -59,62 +58,56 @@ pub(crate) struct Progress {
     pub(crate) item: u32,
 }
 
-/// A new page.
-pub(crate) fn create_page() -> io::Result<OwnedFd> {
-    words::create("pannier-status")
-}
-
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct StatusWriter {
-    words: Words,
+    line: Arc<Line>,
 }
 
 impl StatusWriter {
-    pub(crate) fn attach(fd: impl AsFd) -> io::Result<Self> {
-        Ok(StatusWriter { words: Words::writable(fd)? })
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        StatusWriter { line }
     }
 
     /// From now on the task is to blame for a death.
     pub(crate) fn begin(&self, task: u64, item: u32) {
         self.progress(Phase::Decoding, item);
-        self.task().store(task.wrapping_add(1), Ordering::Release);
+        let [current, _] = self.line.status();
+        current.store(task.wrapping_add(1), Ordering::Release);
     }
 
     pub(crate) fn progress(&self, phase: Phase, item: u32) {
         // Release: a reader that sees this word sees the stores of the task before it.
         let word = u64::from(code(phase)) << 32 | u64::from(item);
-        self.words.all()[PROGRESS].store(word, Ordering::Release);
+        let [_, progress] = self.line.status();
+        progress.store(word, Ordering::Release);
     }
 
     /// From now on nobody is to blame.
     pub(crate) fn idle(&self) {
-        self.task().store(NO_TASK, Ordering::Release);
+        let [task, _] = self.line.status();
+        task.store(NO_TASK, Ordering::Release);
         self.progress(Phase::Idle, 0);
-    }
-
-    fn task(&self) -> &AtomicU64 {
-        &self.words.all()[TASK]
     }
 }
 
 /// The parent's side.
 #[derive(Debug)]
 pub(crate) struct StatusReader {
-    words: Words,
+    line: Arc<Line>,
 }
 
 impl StatusReader {
-    pub(crate) fn attach(fd: impl AsFd) -> io::Result<Self> {
-        Ok(StatusReader { words: Words::readable(fd)? })
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        StatusReader { line }
     }
 
     /// What the worker was last seen doing; `None`: nothing for anybody. Exact once it is dead.
     pub(crate) fn read(&self) -> Option<Progress> {
-        // Relaxed, then a fence: on read-only memory the language allows no stronger load.
-        let task = self.words.all()[TASK].load(Ordering::Relaxed);
+        let [task, progress] = self.line.status();
+        let task = task.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        let word = self.words.all()[PROGRESS].load(Ordering::Relaxed);
+        let word = progress.load(Ordering::Relaxed);
         let item = u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         let phase = phase(word >> 32);
         let task = task.checked_sub(1)?;
@@ -122,8 +115,6 @@ impl StatusReader {
     }
 }
 
-const TASK: usize = 0;
-const PROGRESS: usize = 8;
 /// As a new page; tasks are written as the number after theirs.
 const NO_TASK: u64 = 0;
 
@@ -156,9 +147,8 @@ mod tests {
 
     #[test]
     fn the_reader_sees_what_the_writer_does() {
-        let page = create_page().unwrap();
-        let (writer, reader) =
-            (StatusWriter::attach(&page).unwrap(), StatusReader::attach(&page).unwrap());
+        let (line, _fds) = Line::create().unwrap();
+        let (writer, reader) = (StatusWriter::new(line.clone()), StatusReader::new(line));
         assert_eq!(reader.read(), None);
         writer.begin(0, 3);
         assert_eq!(reader.read(), Some(Progress { task: 0, phase: Phase::Decoding, item: 3 }));

@@ -100,7 +100,7 @@ impl<R> Chunk<R> {
 impl<R: Data> Chunk<R> {
     /// Waits for more answers, and takes them in; how many items took how long.
     pub(super) fn receive(&mut self, pool: &Inner) -> (usize, Duration) {
-        self.pending.wait(None);
+        pool.wait(&self.pending, None);
         let (mut items, mut elapsed) = (0, Duration::ZERO);
         for answer in self.pending.take_answers() {
             let first = answer.first as usize;

@@ -14,11 +14,12 @@ use super::inner::{Inner, Resolved};
 use super::payload::Payload;
 use super::peer::{Dispatch, Peer, Stage};
 use super::pending::{Answer, Fault, RawResult};
+use super::receive::{self, Wants};
 use super::scheduler::{
     Action, Config, Event, Refused, Resolution, Scheduler, Shutdown, Split, TaskId, TaskSpec,
     WorkerId,
 };
-use crate::channel::{Phase, SendState};
+use crate::channel::{Phase, Pulse, SendState, Watch};
 use crate::sys::child::ExitStatus;
 use crate::sys::poller::Interest;
 
@@ -40,6 +41,11 @@ pub(super) struct Core {
     began: Instant,
     /// Slots that have had a ready worker.
     ready_once: HashSet<usize>,
+    watch: Watch,
+    /// Somebody looks for answers all the time.
+    watched: bool,
+    /// For the messages of workers, one at a time.
+    record: Vec<u8>,
     closed: bool,
 }
 
@@ -64,6 +70,8 @@ pub(super) struct Obituary {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Wake,
+    /// Some of the sockets.
+    Bells,
     Socket(WorkerId),
     Death(WorkerId),
     Stderr(WorkerId),
@@ -73,6 +81,8 @@ impl Source {
     pub(super) fn token(self) -> u64 {
         let (kind, worker) = match self {
             Source::Wake => return 0,
+            // As a wake for a worker that cannot be: slots have 30 bits.
+            Source::Bells => return 4,
             Source::Socket(worker) => (1, worker),
             Source::Death(worker) => (2, worker),
             Source::Stderr(worker) => (3, worker),
@@ -89,13 +99,14 @@ impl Source {
             1 => Source::Socket(worker),
             2 => Source::Death(worker),
             3 => Source::Stderr(worker),
-            _ => Source::Wake,
+            _ if token == 0 => Source::Wake,
+            _ => Source::Bells,
         }
     }
 }
 
 impl Core {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, pulse: Pulse) -> Self {
         Core {
             peers: (0..config.workers).map(|_| None).collect(),
             scheduler: Scheduler::new(config),
@@ -107,6 +118,9 @@ impl Core {
             last_failure: None,
             began: Instant::now(),
             ready_once: HashSet::new(),
+            watch: Watch::new(pulse),
+            watched: false,
+            record: Vec::new(),
             closed: false,
         }
     }
@@ -158,6 +172,50 @@ impl Core {
             }
         }
         self.obituary = None;
+    }
+
+    /// Takes in everything that workers have published. Behind it, each answer rings, or somebody
+    /// watches.
+    pub(super) fn scan(&mut self, inner: &Inner) -> Wants {
+        let mut wants = Wants::new();
+        self.watch.begin();
+        loop {
+            for slot in 0..self.peers.len() {
+                receive::some(self, inner, slot, &mut wants);
+            }
+            if self.watched {
+                return wants;
+            }
+            self.watch.rest();
+            if !self.has_answers() {
+                return wants;
+            }
+            self.watch.begin();
+        }
+    }
+
+    /// From now on somebody looks for answers all the time; they do not ring.
+    pub(super) fn begin_watch(&mut self) {
+        self.watched = true;
+        self.watch.begin();
+    }
+
+    pub(super) fn end_watch(&mut self) {
+        self.watched = false;
+    }
+
+    /// Whether a worker that is listened to has published something.
+    pub(super) fn has_answers(&self) -> bool {
+        self.peers.iter().flatten().any(|peer| peer.is_heard() && peer.end.has_answers())
+    }
+
+    /// The space for a message, to be given back.
+    pub(super) fn take_record(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.record)
+    }
+
+    pub(super) fn give_record(&mut self, record: Vec<u8>) {
+        self.record = record;
     }
 
     /// The worker in its slot, unless it has been succeeded.
@@ -218,15 +276,15 @@ impl Core {
     ) {
         let Some(peer) = self.peer(worker) else { return };
         let interest = match sent {
-            Ok(SendState::Done) => Interest::Read,
-            Ok(SendState::Waiting) => Interest::ReadAndWrite,
+            Ok(SendState::Done | SendState::NoRoom) => Interest::Read,
+            Ok(SendState::SocketFull) => Interest::ReadAndWrite,
             Err(_dead_or_dying) => return self.tell(Event::WorkerSuspect { worker }),
         };
         if peer.interest != interest {
             peer.interest = interest;
             // It fails only if the descriptor left the set at end of file; death will tell.
             let token = Source::Socket(worker).token();
-            let _left = inner.poller.change(&peer.control, token, interest);
+            let _left = inner.bells.sockets.change(&peer.end, token, interest);
         }
     }
 
@@ -294,11 +352,13 @@ impl Core {
         (task, attempt, spec): (TaskId, u32, TaskSpec),
     ) {
         let live = self.payloads.get(&spec.payload).expect("a task's payload is kept");
-        let dispatch = Dispatch { task, attempt, spec, payload: live.payload.clone() };
+        let payload = live.payload.clone();
         if attempt > 1 {
             inner.counters.tasks_retried.add(spec.count.into());
         }
         let peer = self.peer(worker).expect("a task is sent to a worker that is there");
+        let claim = peer.end.offer();
+        let dispatch = Dispatch { task, attempt, spec, payload, claim };
         let sent = peer.dispatch(dispatch, &inner.memory);
         self.after_send(inner, worker, sent);
     }

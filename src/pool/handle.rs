@@ -179,7 +179,8 @@ impl<R> JoinHandle<R> {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn join(mut self) -> Result<R, TaskError> {
-        self.take(|pending| pending.wait(None)).expect("waiting without end ends with a result")
+        self.take(|pool, pending| pool.wait(pending, None))
+            .expect("waiting without end ends with a result")
     }
 
     /// Waits for the result so long; `None` when the time is over, and the handle can be joined again.
@@ -206,7 +207,7 @@ impl<R> JoinHandle<R> {
     /// ```
     pub fn join_timeout(&mut self, d: Duration) -> Option<Result<R, TaskError>> {
         let deadline = Instant::now().checked_add(d);
-        self.take(|pending| pending.wait(deadline))
+        self.take(|pool, pending| pool.wait(pending, deadline))
     }
 
     /// The result if it is there.
@@ -235,17 +236,20 @@ impl<R> JoinHandle<R> {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn try_join(&mut self) -> Option<Result<R, TaskError>> {
-        self.take(Pending::is_complete)
+        self.take(|_pool, pending| pending.is_complete())
     }
 
     /// The result, once `there` says that it is.
-    fn take(&mut self, there: impl FnOnce(&Pending) -> bool) -> Option<Result<R, TaskError>> {
+    fn take(
+        &mut self,
+        there: impl FnOnce(&Inner, &Pending) -> bool,
+    ) -> Option<Result<R, TaskError>> {
         if !self.task.is_here() {
             return Some(Err(TaskError::ForkedHandle));
         }
         assert!(!self.taken, "the result of this task was taken before");
         let Task { pool, pending } = &*self.task;
-        if !there(pending) {
+        if !there(&**pool, pending) {
             return None;
         }
         self.taken = true;
@@ -264,7 +268,7 @@ impl<R> Future for JoinHandle<R> {
     type Output = Result<R, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let taken = self.take(|pending| pending.poll(cx.waker()));
+        let taken = self.take(|_pool, pending| pending.poll(cx.waker()));
         taken.map_or(Poll::Pending, Poll::Ready)
     }
 }

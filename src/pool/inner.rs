@@ -6,20 +6,23 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::core::{Core, Source};
+use super::drive::Bells;
 use super::payload::Payload;
 use super::pending::{Answer, Fault};
 use super::scheduler::{Config, Refused, Shutdown};
 use super::stats::{Counters, Stats};
+use crate::channel::Pulse;
 use crate::error::{Error, Result};
 use crate::process::Program;
 use crate::shm::Memory;
-use crate::sys::poller::{Poller, Waker};
+use crate::sys::poller::{Interest, Poller, Waker};
 
 /// A pool.
 #[derive(Debug)]
@@ -29,6 +32,9 @@ pub(crate) struct Inner {
     changed: Condvar,
     pub(super) poller: Poller,
     pub(super) waker: Waker,
+    pub(super) bells: Bells,
+    /// For the workers: whether anybody looks for answers.
+    pub(super) pulse: OwnedFd,
     pub(crate) memory: Arc<Memory>,
     pub(crate) counters: Counters,
     pub(super) program: Program,
@@ -46,15 +52,6 @@ pub(super) struct Resolved {
     pub(super) answer: Answer,
 }
 
-/// Gives answers, to whom nothing of their payload is left: its blocks are his alone.
-fn give(resolved: Vec<Resolved>) {
-    for Resolved { payload, answer } in resolved {
-        let pending = payload.pending.clone();
-        drop(payload);
-        pending.answer(answer);
-    }
-}
-
 /// How long the death of a killed worker may take before it is reported as remaining.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
@@ -65,9 +62,13 @@ impl Inner {
         program: Program,
         memory_limit: u64,
     ) -> io::Result<Arc<Self>> {
+        let (pulse, pulse_fd) = Pulse::create()?;
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Inner {
             workers: config.workers,
-            core: Mutex::new(Core::new(config)),
+            bells: Bells::new(config.workers < cpus)?,
+            pulse: pulse_fd,
+            core: Mutex::new(Core::new(config, pulse)),
             changed: Condvar::new(),
             poller: Poller::new()?,
             waker: Waker::new()?,
@@ -103,11 +104,27 @@ impl Inner {
             self.changed.notify_all();
         }
         drop(core);
-        give(resolved);
+        self.give(resolved);
         if wake {
             self.waker.wake();
         }
         result
+    }
+
+    /// Gives answers, to whom nothing of their payload is left: its blocks are his alone.
+    fn give(&self, resolved: Vec<Resolved>) {
+        for Resolved { payload, answer } in resolved {
+            let pending = payload.pending.clone();
+            drop(payload);
+            if pending.answer(answer) {
+                self.nudge();
+            }
+        }
+    }
+
+    /// What the pool's thread does about bells.
+    pub(super) fn watch_bells(&self, interest: Interest) -> io::Result<()> {
+        self.poller.change(&self.bells.sockets, Source::Bells.token(), interest)
     }
 
     /// Puts the items of a payload into the queue, or answers them at once.
@@ -121,7 +138,7 @@ impl Inner {
                 Refused::ShutDown => Fault::Closed,
                 Refused::Broken => self.lock().broken(),
             };
-            pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+            let _no_driver = pending.answer(Answer { first: 0, count: items, result: Err(fault) });
         }
     }
 
@@ -191,7 +208,9 @@ impl Inner {
     pub(super) fn abandon(&self) {
         let waiting = self.lock().abandon();
         for payload in waiting {
-            payload.pending.abandon();
+            if payload.pending.abandon() {
+                self.nudge();
+            }
         }
     }
 

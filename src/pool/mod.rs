@@ -10,6 +10,7 @@
 
 mod builder;
 mod core;
+mod drive;
 mod error;
 mod handle;
 mod inner;

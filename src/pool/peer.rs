@@ -15,7 +15,7 @@ use super::error::StartFailure;
 use super::payload::{Context, Payload};
 use super::scheduler::{TaskId, TaskSpec, WorkerId};
 use super::stderr::StderrTail;
-use crate::channel::{Control, Outbox, SendState, StatusReader, TaskHead, ToWorker};
+use crate::channel::{ParentEnd, SendState, StatusReader, TaskHead, ToWorker};
 use crate::process::{Hello, Welcome, fits};
 use crate::shm::{BlockName, Memory};
 use crate::sys::child::Child;
@@ -29,7 +29,7 @@ pub(super) const START_DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct Peer {
     pub(super) worker: WorkerId,
     pub(super) child: Child,
-    pub(super) control: Control,
+    pub(super) end: ParentEnd,
     pub(super) stage: Stage,
     /// What it writes to standard error before it is ready.
     pub(super) stderr: StderrTail,
@@ -45,7 +45,6 @@ pub(super) struct Peer {
     attached: HashSet<u32>,
     /// The contexts that it has been sent, with the blocks that they hold.
     contexts: HashMap<u64, Vec<BlockName>>,
-    outbox: Outbox,
 }
 
 /// How far a worker has come.
@@ -71,6 +70,8 @@ pub(super) struct Dispatch {
     pub(super) attempt: u32,
     pub(super) spec: TaskSpec,
     pub(super) payload: Arc<Payload>,
+    /// The number under which the worker claims it.
+    pub(super) claim: u64,
 }
 
 /// What the answer to the handshake says.
@@ -85,14 +86,14 @@ impl Peer {
     pub(super) fn new(
         worker: WorkerId,
         hello: Hello,
-        (child, control): (Child, Control),
+        (child, end): (Child, ParentEnd),
         stderr: StderrTail,
         status: StatusReader,
     ) -> Self {
         Peer {
             worker,
             child,
-            control,
+            end,
             stage: Stage::Starting { hello, deadline: Instant::now() + START_DEADLINE },
             stderr,
             status,
@@ -102,7 +103,6 @@ impl Peer {
             interest: Interest::Read,
             attached: HashSet::new(),
             contexts: HashMap::new(),
-            outbox: Outbox::default(),
         }
     }
 
@@ -112,6 +112,11 @@ impl Peer {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Ready)
+    }
+
+    /// Whether what it publishes is looked at: it has answered the handshake, and said no nonsense.
+    pub(super) fn is_heard(&self) -> bool {
+        matches!(self.stage, Stage::Ready | Stage::Killed)
     }
 
     /// Ends the process and its group.
@@ -135,8 +140,7 @@ impl Peer {
             self.kill();
             return Ok(SendState::Done);
         }
-        self.outbox.push(&ToWorker::Stop, Bytes::new(), None);
-        self.flush()
+        self.say(&ToWorker::Stop)
     }
 
     /// Gives up a start that takes too long.
@@ -150,23 +154,23 @@ impl Peer {
         }
     }
 
-    /// Reads the answer to the handshake, if it has come.
-    pub(super) fn finish_handshake(&mut self) -> Answer {
-        let Stage::Starting { hello, .. } = &self.stage else { return Answer::NotYet };
+    /// Reads the answer to the handshake, if it has come; `None` where none is expected any more.
+    pub(super) fn finish_handshake(&mut self) -> Option<Answer> {
+        let Stage::Starting { hello, .. } = &self.stage else { return None };
         let mut space = [0; 512];
-        let len = match self.control.socket().recv(&mut space, Wait::No) {
-            Ok(Received::Empty) => return Answer::NotYet,
+        let len = match self.end.socket().recv(&mut space, Wait::No) {
+            Ok(Received::Empty) => return Some(Answer::NotYet),
             Ok(Received::Message(len, _no_fds)) => len,
             // It is dying, and its death will tell how.
             Ok(Received::Closed) | Err(_) => {
                 self.stage = Stage::Unfit(StartFailure::Exited);
-                return Answer::Unfit;
+                return Some(Answer::Unfit);
             }
         };
         let welcome = rmp_serde::from_slice::<Welcome>(&space[..len]);
         let ready = welcome.is_ok_and(|welcome| fits(hello, &welcome));
         self.stage = if ready { Stage::Ready } else { Stage::Unfit(StartFailure::WrongProgram) };
-        if ready { Answer::Ready } else { Answer::Unfit }
+        Some(if ready { Answer::Ready } else { Answer::Unfit })
     }
 
     /// Sends a task, after all that it needs.
@@ -175,14 +179,22 @@ impl Peer {
         dispatch: Dispatch,
         memory: &Memory,
     ) -> io::Result<SendState> {
-        let Dispatch { task, attempt, spec, payload } = &dispatch;
+        let sent = self.send_task(&dispatch, memory);
+        // Whatever became of it: it is this worker's until the scheduler takes it back.
+        self.sent.push_back(dispatch);
+        sent
+    }
+
+    fn send_task(&mut self, dispatch: &Dispatch, memory: &Memory) -> io::Result<SendState> {
+        let Dispatch { task, attempt, spec, payload, claim } = dispatch;
         if let Some(context) = &payload.context {
-            self.send_context(context, memory);
+            self.send_context(context, memory)?;
         }
-        self.attach_all(&payload.parcel.names, false, memory);
+        self.attach_all(&payload.parcel.names, false, memory)?;
         memory.hold(self.slot(), &payload.parcel.names);
         let head = TaskHead {
             task: task.0,
+            claim: *claim,
             attempt: *attempt,
             entry: payload.entry,
             context: payload.context.as_ref().map(|context| context.id),
@@ -190,9 +202,7 @@ impl Peer {
             count: spec.count,
             frame: payload.parcel.place,
         };
-        self.outbox.push(&ToWorker::Task(head), payload.parcel.frame.clone(), None);
-        self.sent.push_back(dispatch);
-        self.flush()
+        self.end.send(&ToWorker::Task(head), &payload.parcel.frame, None)
     }
 
     /// Gives the worker a block of its own arena, or says that there is none.
@@ -203,26 +213,23 @@ impl Peer {
     ) -> io::Result<SendState> {
         match granted {
             Ok(name) => {
-                self.attach_all(&[name], true, memory);
-                self.outbox.push(&ToWorker::Grant(name), Bytes::new(), None);
+                self.attach_all(&[name], true, memory)?;
+                self.say(&ToWorker::Grant(name))
             }
-            Err((wanted, limit)) => {
-                self.outbox.push(&ToWorker::Deny { wanted, limit }, Bytes::new(), None);
-            }
+            Err((wanted, limit)) => self.say(&ToWorker::Deny { wanted, limit }),
         }
-        self.flush()
     }
 
     pub(super) fn detach(&mut self, segment: u32) -> io::Result<SendState> {
         if self.attached.remove(&segment) {
-            self.outbox.push(&ToWorker::Detach { segment }, Bytes::new(), None);
+            return self.say(&ToWorker::Detach { segment });
         }
         self.flush()
     }
 
     pub(super) fn forget(&mut self, context: u64) -> io::Result<SendState> {
         if self.contexts.contains_key(&context) {
-            self.outbox.push(&ToWorker::Forget { context }, Bytes::new(), None);
+            return self.say(&ToWorker::Forget { context });
         }
         self.flush()
     }
@@ -234,22 +241,31 @@ impl Peer {
 
     /// Sends what had to wait.
     pub(super) fn flush(&mut self) -> io::Result<SendState> {
-        self.outbox.flush(&self.control)
+        self.end.flush()
     }
 
-    fn send_context(&mut self, context: &Context, memory: &Memory) {
+    fn say(&mut self, message: &ToWorker) -> io::Result<SendState> {
+        self.end.send(message, &Bytes::new(), None)
+    }
+
+    fn send_context(&mut self, context: &Context, memory: &Memory) -> io::Result<()> {
         if self.contexts.contains_key(&context.id) {
-            return;
+            return Ok(());
         }
         self.contexts.insert(context.id, context.parcel.names.clone());
-        self.attach_all(&context.parcel.names, false, memory);
+        self.attach_all(&context.parcel.names, false, memory)?;
         // Until the worker says that it has dropped the context: as long as it would for a task.
         memory.hold(self.slot(), &context.parcel.names);
         let message = ToWorker::Context { context: context.id, frame: context.parcel.place };
-        self.outbox.push(&message, context.parcel.frame.clone(), None);
+        self.end.send(&message, &context.parcel.frame, None).map(|_| ())
     }
 
-    fn attach_all(&mut self, names: &[BlockName], writable: bool, memory: &Memory) {
+    fn attach_all(
+        &mut self,
+        names: &[BlockName],
+        writable: bool,
+        memory: &Memory,
+    ) -> io::Result<()> {
         for name in names {
             if !self.attached.insert(name.segment) {
                 continue;
@@ -258,7 +274,8 @@ impl Peer {
             let attachment = attachment.expect("a block in use keeps its segment");
             let (len, block_len) = (attachment.len, attachment.block_len);
             let message = ToWorker::Attach { segment: name.segment, len, block_len, writable };
-            self.outbox.push(&message, Bytes::new(), Some(attachment.fd));
+            self.end.send(&message, &Bytes::new(), Some(attachment.fd))?;
         }
+        Ok(())
     }
 }

@@ -30,6 +30,10 @@ struct State {
     /// The tasks that the items are part of: one, or several after a death.
     tasks: Vec<TaskId>,
     waker: Option<Waker>,
+    /// Threads that sleep until there are answers.
+    sleepers: u32,
+    /// The thread that waits drives the pool, and sleeps on its bells.
+    drives: bool,
     /// The pool's thread has failed, and nothing that comes later counts.
     abandoned: bool,
 }
@@ -109,8 +113,15 @@ pub(super) fn copy_of(error: &CodecError) -> CodecError {
 impl Pending {
     pub(crate) fn new(items: u32) -> Self {
         let open = std::iter::once(0..items).filter(|items| !items.is_empty()).collect();
-        let state =
-            State { open, answers: Vec::new(), tasks: Vec::new(), waker: None, abandoned: false };
+        let state = State {
+            open,
+            answers: Vec::new(),
+            tasks: Vec::new(),
+            waker: None,
+            sleepers: 0,
+            drives: false,
+            abandoned: false,
+        };
         Pending { state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -131,35 +142,58 @@ impl Pending {
         if state.open.is_empty() { Vec::new() } else { state.tasks.clone() }
     }
 
-    pub(super) fn answer(&self, answer: Answer) {
+    /// Whether a driver sleeps that has to be woken for it.
+    #[must_use]
+    pub(super) fn answer(&self, answer: Answer) -> bool {
         let mut state = self.lock();
         if state.abandoned {
-            return;
+            return false;
         }
         state.close(answer.first..answer.first + answer.count);
         state.answers.push(answer);
-        self.wake(state);
+        self.wake(state)
     }
 
     /// Answers every item that has no answer.
-    pub(super) fn abandon(&self) {
+    #[must_use]
+    pub(super) fn abandon(&self) -> bool {
         let mut state = self.lock();
         state.abandoned = true;
         for open in std::mem::take(&mut state.open) {
             let (first, count) = (open.start, open.end - open.start);
             state.answers.push(Answer { first, count, result: Err(Fault::Closed) });
         }
-        self.wake(state);
+        self.wake(state)
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let waker = state.waker.take();
+    fn wake(&self, mut state: MutexGuard<'_, State>) -> bool {
+        let (waker, sleepers, drives) = (state.waker.take(), state.sleepers, state.drives);
         drop(state);
-        self.changed.notify_all();
+        if sleepers > 0 {
+            // A system call even if nobody sleeps.
+            self.changed.notify_all();
+        }
         if let Some(waker) = waker {
             // A waker is foreign code; its panic must not end the pool's thread.
             let _panicked = crate::task::catch(|| waker.wake());
         }
+        drives
+    }
+
+    /// The thread that waits is about to sleep as a driver, unless there are answers.
+    pub(super) fn begin_drive(&self) -> bool {
+        let mut state = self.lock();
+        state.drives = state.answers.is_empty();
+        state.drives
+    }
+
+    pub(super) fn end_drive(&self) {
+        self.lock().drives = false;
+    }
+
+    /// Whether answers have come since they were last taken.
+    pub(super) fn has_answers(&self) -> bool {
+        !self.lock().answers.is_empty()
     }
 
     pub(crate) fn is_complete(&self) -> bool {
@@ -172,22 +206,33 @@ impl Pending {
     }
 
     /// Waits for answers, until `deadline` if there is one; whether there are any.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.lock();
+        state.sleepers += 1;
+        let (mut state, there) = self.sleep(state, deadline);
+        state.sleepers -= 1;
+        there
+    }
+
+    fn sleep<'s>(
+        &self,
+        mut state: MutexGuard<'s, State>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'s, State>, bool) {
         while state.answers.is_empty() {
             state = match deadline {
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return false;
+                        return (state, false);
                     }
                     let woken = self.changed.wait_timeout(state, left);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        true
+        (state, true)
     }
 
     /// Whether there are answers; if not, the waker is called when there are.
@@ -228,10 +273,10 @@ mod tests {
     #[test]
     fn the_parts_of_a_payload_may_be_answered_in_any_order() {
         let pending = Pending::new(5);
-        pending.answer(answer(3, 1));
-        pending.answer(answer(4, 1));
+        let _nobody = pending.answer(answer(3, 1));
+        let _nobody = pending.answer(answer(4, 1));
         assert!(!pending.is_complete());
-        pending.answer(answer(0, 3));
+        let _nobody = pending.answer(answer(0, 3));
         assert!(pending.is_complete());
         assert_eq!(pending.take_answers().len(), 3);
     }
@@ -240,7 +285,7 @@ mod tests {
     #[should_panic(expected = "an item is answered once")]
     fn an_item_that_is_answered_twice_is_a_bug() {
         let pending = Pending::new(2);
-        pending.answer(answer(0, 1));
-        pending.answer(answer(0, 2));
+        let _nobody = pending.answer(answer(0, 1));
+        let _nobody = pending.answer(answer(0, 2));
     }
 }

@@ -9,27 +9,17 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::inner::Inner;
-use super::peer::Stage;
 use super::pending::{Fault, RawResult};
-use super::scheduler::{Delivery, TaskId, WorkerId};
+use super::scheduler::{Delivery, Event, TaskId, WorkerId};
 use crate::channel::{
-    Completion, FramePlace, Incoming, Parcel, SegmentCheck, ToParent, located, pool_limits,
+    Completion, FramePlace, SegmentCheck, ToParent, decode, located, pool_limits,
 };
 use crate::codec::{Body, Copies};
 use crate::frame::{Frame, Location};
 use crate::shm::BlockName;
-use crate::sys::socket::Wait;
 
-/// What became of reading.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    /// Blocks that are asked for, by length.
-    pub(super) wants: Vec<u64>,
-    /// Reading stopped only because others wait.
-    more: bool,
-    /// Nothing more will come that is worth reading.
-    pub(super) over: bool,
-}
+/// Blocks that workers ask for, by length.
+pub(super) type Wants = Vec<(WorkerId, u64)>;
 
 /// A message that a worker in its right mind does not send.
 struct Nonsense;
@@ -37,48 +27,45 @@ struct Nonsense;
 /// Blocks that one completion may name.
 const MAX_KEEPING: usize = 1 << 20;
 
-/// Messages that are read at a time, so that one worker does not keep the others waiting; what is
-/// left is reported again.
-const AT_A_TIME: usize = 64;
-
-/// Reads and acts on what the worker has sent.
-pub(super) fn some(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Heard {
-    let mut heard = Heard::default();
-    for _ in 0..AT_A_TIME {
-        let Some(peer) = core.peer(worker) else { return heard };
-        let parcel = match peer.control.recv::<ToParent>(space, Wait::No) {
-            Ok(Incoming::Parcel(parcel)) => parcel,
-            Ok(Incoming::Empty) => return heard,
-            Ok(Incoming::Closed | Incoming::Garbage) | Err(_) => {
-                heard.over = true;
-                return heard;
-            }
+/// Reads and acts on what the worker in a slot has published: no more than its ring holds and it adds
+/// meanwhile, for which it has credit.
+pub(super) fn some(core: &mut Core, inner: &Inner, slot: usize, wants: &mut Wants) {
+    let mut record = core.take_record();
+    while let Some(peer) = core.peers[slot].as_mut().filter(|peer| peer.is_heard()) {
+        let worker = peer.worker;
+        let read = peer.end.recv(&mut record).map_err(|_| Nonsense);
+        let acted = match read {
+            Ok(false) => break,
+            Ok(true) => act(core, inner, worker, &record, wants),
+            Err(nonsense) => Err(nonsense),
         };
-        if act(core, inner, worker, parcel, &mut heard).is_err() {
-            heard.over = true;
-            return heard;
+        if acted.is_err() {
+            hear_no_more(core, inner, worker);
         }
     }
-    heard.more = true;
-    heard
+    core.give_record(record);
 }
 
-/// Reads and acts on what a worker that is dead has left, unless it was lost before: that is no
-/// more than a socket holds.
-pub(super) fn rest(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
-    let is_lost = core.peer(worker).is_none_or(|peer| matches!(peer.stage, Stage::Lost));
-    while !is_lost && some(core, inner, worker, space).more {}
+/// A worker says no more, or nothing sensible.
+pub(super) fn hear_no_more(core: &mut Core, inner: &Inner, worker: WorkerId) {
+    if let Some(peer) = core.peer(worker) {
+        // Without this the end of file would be reported for ever.
+        inner.bells.sockets.remove(&peer.end);
+        peer.lose();
+    }
+    core.tell(Event::WorkerSuspect { worker });
 }
 
 fn act(
     core: &mut Core,
     inner: &Inner,
     worker: WorkerId,
-    parcel: Parcel<ToParent>,
-    heard: &mut Heard,
+    record: &[u8],
+    wants: &mut Wants,
 ) -> Result<(), Nonsense> {
     let peer = core.peer(worker).ok_or(Nonsense)?;
-    match parcel.message {
+    let (message, frame) = decode::<ToParent>(record).ok_or(Nonsense)?;
+    match message {
         ToParent::Keeping { blocks } => {
             peer.keeping.extend(blocks);
             if peer.keeping.len() > MAX_KEEPING {
@@ -86,7 +73,7 @@ fn act(
             }
         }
         ToParent::Completed(completion) => {
-            return complete(core, inner, worker, completion, parcel.frame);
+            return complete(core, inner, worker, completion, frame);
         }
         ToParent::Failed { task, message } => {
             let fault = Fault::Unsendable(message);
@@ -97,7 +84,7 @@ fn act(
             let sent = peer.forgotten(context).ok_or(Nonsense)?;
             inner.memory.complete(slot, &sent, &[], &kept);
         }
-        ToParent::NeedBlock { len } => heard.wants.push(len),
+        ToParent::NeedBlock { len } => wants.push((worker, len)),
         ToParent::Released { blocks } => {
             let slot = peer.slot();
             inner.memory.release(slot, &blocks).map_err(|_| Nonsense)?;
@@ -111,7 +98,7 @@ fn complete(
     inner: &Inner,
     worker: WorkerId,
     completion: Completion,
-    message: Vec<u8>,
+    message: &[u8],
 ) -> Result<(), Nonsense> {
     let slot = core.peer(worker).ok_or(Nonsense)?.slot();
     let mut results = Vec::new();
@@ -154,10 +141,11 @@ fn read_result(
     inner: &Inner,
     slot: u32,
     completion: &Completion,
-    message: Vec<u8>,
+    message: &[u8],
     names: &mut Vec<BlockName>,
 ) -> Result<RawResult, Nonsense> {
     let memory = &inner.memory;
+    let copy: Vec<u8>;
     let bytes = match completion.frame {
         FramePlace::Message => message,
         FramePlace::Block { name, offset, len } => {
@@ -166,13 +154,14 @@ fn read_result(
                 memory.adopt(slot, range, name.generation).map_err(|_| Nonsense)?;
             names.push(name);
             // Copied before it is looked at: its writer could still change it.
-            buffer.to_vec()
+            copy = buffer.to_vec();
+            &copy
         }
     };
     let check = |range, generation| memory.check_held(slot, range, generation).map(|_| ());
     let limits = pool_limits();
     let frame =
-        Frame::parse_head_with(&bytes, &limits, &SegmentCheck(check)).map_err(|_| Nonsense)?;
+        Frame::parse_head_with(bytes, &limits, &SegmentCheck(check)).map_err(|_| Nonsense)?;
     let mut bodies = Vec::new();
     for descriptor in frame.descriptors() {
         if descriptor.location != Location::Segment {

@@ -15,19 +15,20 @@ use std::time::{Duration, Instant};
 use super::core::{Core, Obituary, Source};
 use super::error::{StartFailed, StartFailure};
 use super::inner::Inner;
-use super::peer::{Answer, Peer, Stage};
+use super::peer::{Peer, Stage};
 use super::receive;
 use super::scheduler::{Blame, Event, TaskId, WorkerId};
 use super::stderr::StderrTail;
-use crate::channel::{Control, Phase, Progress, StatusReader, create_page};
+use crate::channel::{Line, ParentEnd, Phase, Progress, StatusReader};
 use crate::process::{self, Hello, Started};
 use crate::sys::child::ExitStatus;
 use crate::sys::host;
-use crate::sys::socket::Wait;
+use crate::sys::socket::{Socket, Wait};
 
 /// Starts the pool's thread.
 pub(super) fn start(inner: &Arc<Inner>) -> io::Result<()> {
     inner.poller.add(&inner.waker, Source::Wake.token())?;
+    inner.poller.add(&inner.bells.sockets, Source::Bells.token())?;
     let pool = inner.clone();
     let thread = std::thread::Builder::new().name("pannier-pool".into());
     inner.set_thread(thread.spawn(move || run(&pool))?);
@@ -44,7 +45,6 @@ fn run(inner: &Inner) {
 }
 
 fn supervise(inner: &Inner) -> io::Result<()> {
-    let mut space = Control::space();
     let mut tokens = Vec::new();
     // Perform what the scheduler asks for from the first moment on.
     inner.with_core(|_| ());
@@ -61,7 +61,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         }
         inner.poller.wait(&mut tokens, timeout)?;
         for &token in &tokens {
-            handle(inner, Source::from_token(token), &mut space);
+            handle(inner, Source::from_token(token))?;
         }
         inner.with_core(|core| {
             let now = core.now();
@@ -87,20 +87,18 @@ fn check_deadlines(core: &mut Core) {
     }
 }
 
-fn handle(inner: &Inner, source: Source, space: &mut [u8]) {
+fn handle(inner: &Inner, source: Source) -> io::Result<()> {
     match source {
         Source::Wake => {
             inner.waker.drain();
             forget_contexts(inner);
         }
-        Source::Socket(worker) => {
-            let wants = inner.with_core(|core| hear(core, inner, worker, space));
-            // Without the lock: the kernel takes a while for a large one.
-            for len in wants {
-                grant(inner, worker, len);
-            }
+        Source::Bells | Source::Socket(_) => {
+            let mut tokens = Vec::new();
+            inner.bells.sockets.wait(&mut tokens, Some(Duration::ZERO))?;
+            inner.hear(&tokens);
         }
-        Source::Death(worker) => inner.with_core(|core| bury(core, inner, worker, space)),
+        Source::Death(worker) => inner.with_core(|core| bury(core, inner, worker)),
         Source::Stderr(worker) => inner.with_core(|core| {
             let Some(peer) = core.peer(worker) else { return };
             if !peer.stderr.read() {
@@ -108,6 +106,7 @@ fn handle(inner: &Inner, source: Source, space: &mut [u8]) {
             }
         }),
     }
+    Ok(())
 }
 
 /// Starts a process for a slot, and says so.
@@ -134,87 +133,49 @@ fn start_worker(inner: &Inner, worker: WorkerId) {
 }
 
 fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
-    let page = create_page()?;
-    let status = StatusReader::attach(&page)?;
+    let (line, [down, up]) = Line::create()?;
     let Started { child, socket, stderr, nonce } = process::start(&inner.program)?;
     // From here on an error drops the child, which ends it.
     let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
-    let hello = Hello::new(nonce, slot, worker.generation);
-    greet(&socket, &hello, &page)?;
+    let hello = Hello::new(nonce, slot, worker.generation, inner.bells.spins());
+    greet(&socket, &hello, [&down, &up, &inner.pulse])?;
     let stderr = StderrTail::new(stderr)?;
     let watched = [
-        (child.as_fd(), Source::Death(worker)),
-        (socket.as_fd(), Source::Socket(worker)),
-        (stderr.as_fd(), Source::Stderr(worker)),
+        (&inner.poller, child.as_fd(), Source::Death(worker)),
+        (&inner.bells.sockets, socket.as_fd(), Source::Socket(worker)),
+        (&inner.poller, stderr.as_fd(), Source::Stderr(worker)),
     ];
-    let added = watched.iter().try_for_each(|(fd, source)| inner.poller.add(fd, source.token()));
+    let added = watched.iter().try_for_each(|(set, fd, source)| set.add(fd, source.token()));
     if let Err(error) = added {
-        watched.iter().for_each(|(fd, _)| inner.poller.remove(fd));
+        watched.iter().for_each(|(set, fd, _)| set.remove(fd));
         return Err(error);
     }
-    Ok(Peer::new(worker, hello, (child, Control::new(socket)), stderr, status))
+    let end = ParentEnd::new(socket, line.clone());
+    Ok(Peer::new(worker, hello, (child, end), stderr, StatusReader::new(line)))
 }
 
-fn greet(socket: &crate::sys::socket::Socket, hello: &Hello, page: &OwnedFd) -> io::Result<()> {
+fn greet(socket: &Socket, hello: &Hello, memory: [&OwnedFd; 3]) -> io::Result<()> {
     let message = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
     let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
-    socket.send(&[&message], &[parent.as_fd(), stderr.as_fd(), page.as_fd()], Wait::No)
-}
-
-/// Reads what a worker has sent; the blocks that it asks for are the answer.
-fn hear(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) -> Vec<u64> {
-    let Some(peer) = core.peer(worker) else { return Vec::new() };
-    if matches!(peer.stage, Stage::Starting { .. }) {
-        match peer.finish_handshake() {
-            Answer::NotYet => {}
-            Answer::Ready => core.tell(Event::WorkerReady { worker }),
-            Answer::Unfit => {
-                inner.poller.remove(&peer.control);
-                peer.kill();
-            }
-        }
-        return Vec::new();
-    }
-    let sent = peer.flush();
-    core.after_send(inner, worker, sent);
-    let heard = receive::some(core, inner, worker, space);
-    if heard.over {
-        // It says no more: without this the end of file would be reported for ever.
-        if let Some(peer) = core.peer(worker) {
-            inner.poller.remove(&peer.control);
-            peer.lose();
-        }
-        core.tell(Event::WorkerSuspect { worker });
-    }
-    heard.wants
-}
-
-fn grant(inner: &Inner, worker: WorkerId, len: u64) {
-    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
-    let granted = inner.memory.grant(slot, worker.generation, len).map_err(|error| match error {
-        crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
-        _ => (len, 0),
-    });
-    inner.with_core(|core| {
-        let Some(peer) = core.peer(worker) else { return };
-        let sent = peer.grant(granted, &inner.memory);
-        core.after_send(inner, worker, sent);
-    });
+    let mut fds = vec![parent.as_fd(), stderr.as_fd()];
+    fds.extend(memory.map(AsFd::as_fd));
+    socket.send(&[&message], &fds, Wait::No)
 }
 
 /// A worker is dead: reads what it left, and tells the scheduler.
-fn bury(core: &mut Core, inner: &Inner, worker: WorkerId, space: &mut [u8]) {
+fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if core.peer(worker).is_none() {
         return;
     }
-    receive::rest(core, inner, worker, space);
+    // Unless it has talked nonsense before; blocks that it asks for are of no use to it.
+    receive::some(core, inner, worker.slot, &mut Vec::new());
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
     // What it left behind in its group goes too, before the number of the group is given up.
     peer.child.kill_group();
     let status = peer.child.exit_status();
     peer.stderr.read();
     inner.poller.remove(&peer.child);
-    inner.poller.remove(&peer.control);
+    inner.bells.sockets.remove(&peer.end);
     inner.poller.remove(&peer.stderr);
     inner.memory.forget_worker(peer.slot(), worker.generation);
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Lost | Stage::Killed);

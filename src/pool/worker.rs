@@ -7,17 +7,22 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::buffer::{BufferMut, set_alloc_hook};
-use crate::channel::{Control, Incoming, Parcel, StatusWriter, ToParent, ToWorker};
+use crate::channel::{
+    AnswerEnd, Broken, Line, MessageEnd, Pulse, StatusWriter, ToParent, ToWorker, decode,
+    worker_ends,
+};
 use crate::error::{Error, Result};
 use crate::process::Duty;
 use crate::shm::{Attached, BlockName, ParentLink, Store};
 use crate::sys::epoch::OwnedHere;
 use crate::sys::host;
-use crate::sys::socket::Wait;
+use crate::sys::socket::Socket;
 use crate::task::record_panics;
 
 use super::serve::Server;
@@ -68,22 +73,34 @@ pub(super) struct WorkerSide {
 /// Does what the parent asks for, until it asks for the end.
 pub(super) fn serve(duty: Duty) -> ! {
     record_panics();
-    let Ok(status) = StatusWriter::attach(&duty.status_page) else { host::kill_own_group() };
-    let link = Link::new(Control::new(duty.socket));
-    let identity = (usize::try_from(duty.slot).unwrap_or(usize::MAX), duty.generation);
+    let Ok((link, line)) = connect(duty.socket, &duty.memory, duty.hello.spins) else {
+        host::kill_own_group()
+    };
+    let identity = (usize::try_from(duty.hello.slot).unwrap_or(usize::MAX), duty.hello.generation);
     let side = WorkerSide { memory: Attached::new(link), attempt: AtomicU32::new(0), identity };
     let side = SIDE.get_or_init(|| OwnedHere::new(side));
     set_alloc_hook(alloc_for_result);
-    let mut server = Server::new(side, status);
+    let mut server = Server::new(side, StatusWriter::new(line.clone()));
     loop {
         match side.memory.link().next_order() {
-            Order::Task(head, frame) => server.run(&head, frame),
+            Order::Task(head, frame) if line.claim(head.claim) => server.run(&head, frame),
+            Order::Task(..) => {}
             Order::Context(context, place, frame) => server.add_context(context, place, frame),
             Order::Forget(context) => server.forget(context),
             // A normal exit: what the program registered for its end runs.
             Order::Stop => std::process::exit(0),
         }
     }
+}
+
+fn connect(
+    socket: Socket,
+    [down, up, pulse]: &[OwnedFd; 3],
+    spins: bool,
+) -> io::Result<(Link, Arc<Line>)> {
+    let (line, pulse) = (Line::attach(down, up)?, Pulse::attach(pulse)?);
+    let (answers, messages) = worker_ends(socket, line.clone(), pulse, spins);
+    Ok((Link::new(answers, messages), line))
 }
 
 static SIDE: OnceLock<OwnedHere<WorkerSide>> = OnceLock::new();
@@ -107,39 +124,48 @@ pub(super) enum Order {
 
 /// The connection to the parent.
 pub(super) struct Link {
-    control: Control,
+    answers: Mutex<AnswerEnd>,
     inbox: Mutex<Inbox>,
     changed: Condvar,
-    /// Of whoever reads.
-    space: Mutex<Vec<u8>>,
     /// Keeps requests in the order of their tickets.
     requests: Mutex<u64>,
 }
 
-#[derive(Default)]
 struct Inbox {
-    /// Somebody is reading for all.
-    reading: bool,
+    /// `None`: somebody waits at it, for all.
+    messages: Option<MessageEnd>,
+    /// Threads that wait for whoever does.
+    sleepers: u32,
     orders: VecDeque<Order>,
     /// Answers to requests for blocks, by ticket: what was denied, as (wanted, limit).
     answers: HashMap<u64, Option<(u64, u64)>>,
     answered: u64,
+    /// For one message at a time.
+    record: Vec<u8>,
 }
 
 impl Link {
-    fn new(control: Control) -> Self {
+    fn new(answers: AnswerEnd, messages: MessageEnd) -> Self {
+        let inbox = Inbox {
+            messages: Some(messages),
+            sleepers: 0,
+            orders: VecDeque::new(),
+            answers: HashMap::new(),
+            answered: 0,
+            record: Vec::new(),
+        };
         Link {
-            control,
-            inbox: Mutex::default(),
+            answers: Mutex::new(answers),
+            inbox: Mutex::new(inbox),
             changed: Condvar::new(),
-            space: Mutex::new(Control::space()),
             requests: Mutex::new(0),
         }
     }
 
     /// Says something. Without a parent there is nobody to work for.
     pub(super) fn say(&self, message: &ToParent, frame: &[u8]) {
-        if self.control.send(message, frame).is_err() {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.send(message, frame).is_err() {
             host::kill_own_group();
         }
     }
@@ -155,27 +181,25 @@ impl Link {
             if let Some(found) = found(&mut inbox) {
                 return found;
             }
-            if inbox.reading {
+            let Some(mut messages) = inbox.messages.take() else {
+                inbox.sleepers += 1;
                 inbox = self.changed.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+                inbox.sleepers -= 1;
                 continue;
+            };
+            if inbox.read(&mut messages) {
+                inbox.messages = Some(messages);
+            } else {
+                drop(inbox);
+                // The parent is gone, or this process is short of what it needs to hear it.
+                if messages.wait().is_err() {
+                    host::kill_own_group();
+                }
+                inbox = self.lock();
+                inbox.messages = Some(messages);
             }
-            inbox.reading = true;
-            drop(inbox);
-            let parcel = self.read();
-            inbox = self.lock();
-            inbox.reading = false;
-            inbox.sort(parcel);
-            self.changed.notify_all();
-        }
-    }
-
-    fn read(&self) -> Parcel<ToWorker> {
-        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.control.recv(&mut space, Wait::Yes) {
-            Ok(Incoming::Parcel(parcel)) => parcel,
-            // The parent is gone, or not in its right mind.
-            Ok(Incoming::Closed | Incoming::Garbage | Incoming::Empty) | Err(_) => {
-                host::kill_own_group()
+            if inbox.sleepers > 0 {
+                self.changed.notify_all();
             }
         }
     }
@@ -186,14 +210,31 @@ impl Link {
 }
 
 impl Inbox {
+    /// Reads the next message, if there is one.
+    fn read(&mut self, messages: &mut MessageEnd) -> bool {
+        let mut record = std::mem::take(&mut self.record);
+        let there = messages.recv(&mut record);
+        match there {
+            Ok(false) => {}
+            Ok(true) => match decode(&record) {
+                Some((message, frame)) => self.sort(message, frame, messages),
+                None => host::kill_own_group(),
+            },
+            // The parent is not in its right mind.
+            Err(Broken) => host::kill_own_group(),
+        }
+        self.record = record;
+        there == Ok(true)
+    }
+
     /// Puts a message where it is waited for; what concerns memory is done at once.
-    fn sort(&mut self, parcel: Parcel<ToWorker>) {
+    fn sort(&mut self, message: ToWorker, frame: &[u8], messages: &mut MessageEnd) {
         let Some(side) = here() else { host::kill_own_group() };
-        let Parcel { message, frame, fds } = parcel;
         match message {
             ToWorker::Attach { segment, len, block_len, writable } => {
-                let [fd] = fds.try_into().unwrap_or_else(|_| host::kill_own_group());
-                let attached = side.memory.attach(segment, (len, block_len), writable, fd);
+                let attached = messages
+                    .fd()
+                    .and_then(|fd| side.memory.attach(segment, (len, block_len), writable, fd));
                 if attached.is_err() {
                     // Out of address space or of descriptors: the parent learns it by our death.
                     host::kill_own_group();
@@ -205,9 +246,9 @@ impl Inbox {
                 self.answer(None);
             }
             ToWorker::Deny { wanted, limit } => self.answer(Some((wanted, limit))),
-            ToWorker::Task(head) => self.orders.push_back(Order::Task(head, frame)),
+            ToWorker::Task(head) => self.orders.push_back(Order::Task(head, frame.to_vec())),
             ToWorker::Context { context, frame: place } => {
-                self.orders.push_back(Order::Context(context, place, frame));
+                self.orders.push_back(Order::Context(context, place, frame.to_vec()));
             }
             ToWorker::Forget { context } => self.orders.push_back(Order::Forget(context)),
             ToWorker::Stop => self.orders.push_back(Order::Stop),

@@ -18,9 +18,9 @@ use crate::sys::{host, signal};
 #[derive(Debug)]
 pub(crate) struct Duty {
     pub(crate) socket: Socket,
-    pub(crate) status_page: OwnedFd,
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    /// The parent's ring, this worker's, and the pulse.
+    pub(crate) memory: [OwnedFd; 3],
+    pub(crate) hello: Hello,
 }
 
 /// Whether [`enter`] has run in this process, so that a worker started from it will find its way.
@@ -65,14 +65,14 @@ fn prepare(nonce: Nonce) -> Option<Duty> {
     host::lead_group().ok()?;
     signal::end_with_parent().ok()?;
     let (hello, fds) = hear(&socket)?;
-    let [parent, stderr, status_page] = <[OwnedFd; 3]>::try_from(fds).ok()?;
+    let [parent, stderr, down, up, pulse] = <[OwnedFd; 5]>::try_from(fds).ok()?;
     end_when_dead(parent)?;
     let welcome = Welcome::to(nonce);
     answer(&socket, &welcome)?;
     // The parent looks at the answer too, and knows then what this process is instead.
     fits(&hello, &welcome).then_some(())?;
     host::replace_stderr(&stderr).ok()?;
-    Some(Duty { socket, status_page, slot: hello.slot, generation: hello.generation })
+    Some(Duty { socket, memory: [down, up, pulse], hello })
 }
 
 fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {

@@ -14,9 +14,10 @@ use crate::sys::module::{self, BuildId};
 pub(crate) type Nonce = u64;
 
 const MAGIC: u32 = 0x524E_50C1;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// From the parent, with three descriptors: the parent's pidfd, its standard error, the status page.
+/// From the parent, with five descriptors: the parent's pidfd, its standard error, and the memory of
+/// the connection, which is the parent's ring, the worker's, and the pulse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     magic: u32,
@@ -25,6 +26,8 @@ pub(crate) struct Hello {
     program: Option<BuildId>,
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+    /// There are more CPUs than workers: looking for a message may be cheaper than sleeping.
+    pub(crate) spins: bool,
 }
 
 /// From the worker, when it is ready.
@@ -37,9 +40,9 @@ pub(crate) struct Welcome {
 }
 
 impl Hello {
-    pub(crate) fn new(nonce: Nonce, slot: u32, generation: u32) -> Self {
+    pub(crate) fn new(nonce: Nonce, slot: u32, generation: u32, spins: bool) -> Self {
         let program = module::program_build_id();
-        Hello { magic: MAGIC, version: VERSION, nonce, program, slot, generation }
+        Hello { magic: MAGIC, version: VERSION, nonce, program, slot, generation, spins }
     }
 }
 
@@ -62,13 +65,13 @@ mod tests {
 
     #[test]
     fn a_worker_of_the_same_program_fits() {
-        let hello = Hello::new(9, 0, 1);
+        let hello = Hello::new(9, 0, 1, false);
         assert!(fits(&hello, &Welcome::to(9)));
     }
 
     #[test]
     fn another_number_version_or_program_does_not_fit() {
-        let hello = Hello::new(9, 0, 1);
+        let hello = Hello::new(9, 0, 1, false);
         assert!(!fits(&hello, &Welcome::to(8)));
         assert!(!fits(&Hello { version: VERSION + 1, ..hello }, &Welcome::to(9)));
         assert!(!fits(&Hello { magic: 0, ..hello }, &Welcome::to(9)));

@@ -36,13 +36,26 @@ impl Area {
         Ok(fd)
     }
 
+    /// A new object that only this map can ever write, with a descriptor for its readers.
+    pub(crate) fn create_alone(name: &'static str, count: usize) -> io::Result<(Self, OwnedFd)> {
+        let len = len_of(count)?;
+        let fd = memory::create(name, len as u64)?;
+        let map = Map::writable(&fd, len)?;
+        memory::seal_future_writes(&fd)?;
+        Ok((Area { map, count }, fd))
+    }
+
     /// Maps an object that has exactly room for `count` words, by its seals.
     pub(crate) fn attach(fd: impl AsFd, count: usize) -> io::Result<Self> {
-        let len = len_of(count)?;
-        if !memory::is_sealed_at(&fd, len as u64)? {
-            return Err(Errno::INVAL.into());
-        }
+        let len = checked(&fd, count)?;
         Ok(Area { map: Map::writable(fd, len)?, count })
+    }
+
+    /// As [`attach`](Self::attach), to be read only: a store would fault, and of the loads only
+    /// relaxed ones are permitted (`std::sync::atomic`, atomic accesses to read-only memory).
+    pub(crate) fn attach_readable(fd: impl AsFd, count: usize) -> io::Result<Self> {
+        let len = checked(&fd, count)?;
+        Ok(Area { map: Map::readable(fd, len)?, count })
     }
 
     /// The word to sleep on. It is no part of [`words`](Self::words).
@@ -61,6 +74,13 @@ impl Area {
         // either side is atomic and of this size.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), self.count) }
     }
+}
+
+/// The length of a received object, if it is what it should be, for good.
+fn checked(fd: impl AsFd, count: usize) -> io::Result<usize> {
+    let len = len_of(count)?;
+    let sound = memory::is_sealed_at(fd, len as u64)?;
+    sound.then_some(len).ok_or_else(|| Errno::INVAL.into())
 }
 
 fn len_of(count: usize) -> io::Result<usize> {

@@ -29,5 +29,3 @@ pub(crate) mod socket;
 pub(crate) mod spill;
 #[cfg(feature = "channel")]
 pub(crate) mod wait;
-#[cfg(feature = "channel")]
-pub(crate) mod words;

@@ -21,6 +21,8 @@ pub(crate) struct Poller {
 /// What a descriptor is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
+    /// Not now; errors and the end are told nevertheless.
+    Nothing,
     Read,
     ReadAndWrite,
 }
@@ -28,6 +30,7 @@ pub(crate) enum Interest {
 impl Interest {
     fn flags(self) -> EventFlags {
         match self {
+            Interest::Nothing => EventFlags::empty(),
             Interest::Read => EventFlags::IN,
             Interest::ReadAndWrite => EventFlags::IN | EventFlags::OUT,
         }
@@ -67,6 +70,13 @@ impl Poller {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+}
+
+impl AsFd for Poller {
+    /// To wait for it in another one: it can be read while something is ready.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 
-use super::claim::Claim;
 use super::*;
+use crate::channel::bell::{Bell, Sleeper};
+use crate::channel::claim::Claim;
 
 /// A ring on the heap.
 #[derive(Debug)]
@@ -347,6 +348,51 @@ mod interleaved {
     #[test]
     fn a_test_for_emptiness_before_the_doorbell_is_found() {
         assert!(!wakes(|bell, was_empty| was_empty && bell.must_ring()));
+    }
+
+    /// As [`wakes`], by words that only their owners write: the waker must have rung for the very
+    /// round that the sleeper sleeps in at last.
+    fn wakes_by_rounds(must_ring: fn(&mut Bell, &AtomicU64, bool) -> bool) -> bool {
+        holds(move || {
+            let heap = Heap::new(4, AtomicU64::new);
+            let round = Arc::new(AtomicU64::new(0));
+            let mut consumer = Consumer::new(heap.clone());
+            let theirs = round.clone();
+            let writer = thread::spawn(move || {
+                let (mut producer, mut bell) = (Producer::new(heap.clone()), Bell::default());
+                let mut rung = 0;
+                for n in 0..2u64 {
+                    let was_empty = heap.consumed.load(Ordering::Relaxed) == n;
+                    assert_eq!(producer.push(&[&n.to_le_bytes()]), Ok(Pushed::Yes));
+                    if must_ring(&mut bell, &theirs, was_empty) {
+                        rung = theirs.load(Ordering::Relaxed);
+                    }
+                }
+                rung
+            });
+            let (mut record, mut count, mut sleeper) = (Vec::new(), 0, Sleeper::default());
+            while count < 2 {
+                sleeper.going_to_sleep(&*round);
+                if !consumer.pop(&mut record).unwrap() {
+                    break;
+                }
+                sleeper.awake(&*round);
+                count += 1;
+            }
+            let rung = writer.join().unwrap();
+            let round = round.load(Ordering::Relaxed);
+            assert!(count == 2 || rung == round, "asleep for ever in round {round}");
+        })
+    }
+
+    #[test]
+    fn a_sleeper_that_counts_its_rounds_is_woken_in_every_interleaving() {
+        assert!(wakes_by_rounds(|bell, word, _| bell.must_ring(word)));
+    }
+
+    #[test]
+    fn a_test_for_emptiness_before_the_bell_of_rounds_is_found() {
+        assert!(!wakes_by_rounds(|bell, word, was_empty| was_empty && bell.must_ring(word)));
     }
 
     #[test]

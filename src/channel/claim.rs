@@ -1,12 +1,12 @@
-//! [`Claim`]: a queued record belongs to its reader or is taken back. For the rings of workers, which
-//! are not built yet: so far a model only.
+//! [`Claim`]: a queued record belongs to its reader or is taken back.
 //!
+//! Promises: never both, in any order of events.
 //! Does not know: rings.
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::Ordering;
 
-use super::Word;
+use super::ring::Word;
 
 /// Who has a queued record: the worker that claimed it, or the parent that took it back.
 ///

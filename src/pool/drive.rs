@@ -1,0 +1,213 @@
+//! Waiting for results: whoever waits drives the pool meanwhile.
+//!
+//! Answers arrive in rings, and a bell in a worker's socket says so to whoever sleeps. All sockets are
+//! in one set; that set is part of what the pool's own thread waits for. A thread that joins a task
+//! takes the driver's seat if it is free: it looks at the rings itself for a while, then takes the set
+//! over and sleeps on it, so that an answer costs one wake-up and not two.
+//!
+//! ```text
+//!            ┌─ seat taken: sleep until the answer is given ─────────────────┐
+//!   join ────┤                                                               ├─ answer
+//!            └─ seat free: watch (no bells) ─ rest (bells) ─ sleep on them ──┘
+//! ```
+//!
+//! Promises: behind every look at the rings either somebody watches or the next answer rings, and
+//! somebody sleeps on the bells; the seat is given up however its holder leaves.
+//! Does not know: deaths, deadlines and starts; they are the pool's thread's.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::core::{Core, Source};
+use super::inner::Inner;
+use super::peer::Answer;
+use super::pending::Pending;
+use super::receive;
+use super::scheduler::{Event, WorkerId};
+use crate::channel::{Heard, Spin};
+use crate::sys::poller::{Interest, Poller, Waker};
+
+/// The bells of all workers, and who listens to them.
+#[derive(Debug)]
+pub(super) struct Bells {
+    pub(super) sockets: Poller,
+    /// Wakes a driver whose answer another thread has given.
+    nudge: Waker,
+    seat: AtomicBool,
+    /// What drivers have learnt of looking before sleeping; `None`: no CPU is left for that.
+    spin: Option<Mutex<Spin>>,
+}
+
+impl Bells {
+    pub(super) fn new(spins: bool) -> io::Result<Self> {
+        let (sockets, nudge) = (Poller::new()?, Waker::new()?);
+        sockets.add(&nudge, Source::Wake.token())?;
+        let spin = spins.then(|| Mutex::new(Spin::new()));
+        Ok(Bells { sockets, nudge, seat: AtomicBool::new(false), spin })
+    }
+
+    /// Whether workers and drivers have CPUs to look for messages on.
+    pub(super) fn spins(&self) -> bool {
+        self.spin.is_some()
+    }
+}
+
+impl Inner {
+    /// Waits until a payload has answers, until `deadline` if there is one; whether there are any.
+    pub(crate) fn wait(&self, pending: &Pending, deadline: Option<Instant>) -> bool {
+        if pending.has_answers() {
+            return true;
+        }
+        match Seat::take(self) {
+            Some(seat) => seat.drive(pending, deadline),
+            None => pending.wait(deadline),
+        }
+    }
+
+    /// Deals with the sockets that are ready, and with what has been published.
+    pub(super) fn hear(&self, tokens: &[u64]) {
+        for &token in tokens {
+            match Source::from_token(token) {
+                Source::Socket(worker) => self.with_core(|core| hear(core, self, worker)),
+                _nudged => self.bells.nudge.drain(),
+            }
+        }
+        self.take_in();
+    }
+
+    /// Takes in what workers have published, and gives them the blocks that they ask for.
+    pub(super) fn take_in(&self) {
+        let wants = self.with_core(|core| core.scan(self));
+        // Without the lock: the kernel takes a while for a large one.
+        for (worker, len) in wants {
+            self.grant(worker, len);
+        }
+    }
+
+    /// For a driver that sleeps.
+    pub(super) fn nudge(&self) {
+        self.bells.nudge.wake();
+    }
+
+    fn grant(&self, worker: WorkerId, len: u64) {
+        let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
+        let granted =
+            self.memory.grant(slot, worker.generation, len).map_err(|error| match error {
+                crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
+                _ => (len, 0),
+            });
+        self.with_core(|core| {
+            let Some(peer) = core.peer(worker) else { return };
+            let sent = peer.grant(granted, &self.memory);
+            core.after_send(self, worker, sent);
+        });
+    }
+
+    /// Whether it was necessary to look more closely.
+    fn look(&self) {
+        if self.lock().has_answers() {
+            self.take_in();
+        }
+    }
+}
+
+/// The driver's seat, while one thread has it.
+struct Seat<'p> {
+    pool: &'p Inner,
+    /// The bells are this thread's, and not the pool's thread's.
+    listens: bool,
+}
+
+impl<'p> Seat<'p> {
+    fn take(pool: &'p Inner) -> Option<Self> {
+        let taken = pool.bells.seat.swap(true, Ordering::Acquire);
+        (!taken).then_some(Seat { pool, listens: false })
+    }
+
+    fn drive(mut self, pending: &Pending, deadline: Option<Instant>) -> bool {
+        if self.watch(pending) {
+            return true;
+        }
+        match self.sleep(pending, deadline) {
+            Ok(there) => there,
+            // Without epoll the pool's thread is at its end too, which answers everything.
+            Err(_) => pending.wait(deadline),
+        }
+    }
+
+    /// Looks for the answer for a while, if that has shown to pay.
+    fn watch(&self, pending: &Pending) -> bool {
+        let Some(spin) = &self.pool.bells.spin else { return false };
+        let mut spin = spin.lock().unwrap_or_else(PoisonError::into_inner);
+        if !spin.is_worth_it() {
+            return false;
+        }
+        self.pool.lock().begin_watch();
+        let there = spin.wait(|| {
+            self.pool.look();
+            pending.has_answers()
+        });
+        self.pool.lock().end_watch();
+        self.pool.take_in();
+        there || pending.has_answers()
+    }
+
+    /// Sleeps on the bells until there are answers.
+    fn sleep(&mut self, pending: &Pending, deadline: Option<Instant>) -> io::Result<bool> {
+        self.listen()?;
+        let mut tokens = Vec::new();
+        while pending.begin_drive() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let waited = self.pool.bells.sockets.wait(&mut tokens, left);
+            pending.end_drive();
+            waited?;
+            self.pool.hear(&tokens);
+            let over = left.is_some_and(|left| left.is_zero());
+            if over && !pending.has_answers() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// From now on the bells do not wake the pool's thread.
+    fn listen(&mut self) -> io::Result<()> {
+        self.listens = true;
+        self.pool.watch_bells(Interest::Nothing)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if self.listens {
+            // It fails only without epoll, and then the pool's thread is at its end.
+            let _without = self.pool.watch_bells(Interest::Read);
+        }
+        self.pool.bells.seat.store(false, Ordering::Release);
+    }
+}
+
+/// Deals with a socket that is ready.
+fn hear(core: &mut Core, inner: &Inner, worker: WorkerId) {
+    let Some(peer) = core.peer(worker) else { return };
+    match peer.finish_handshake() {
+        Some(Answer::NotYet) => return,
+        Some(Answer::Ready) => return core.tell(Event::WorkerReady { worker }),
+        Some(Answer::Unfit) => {
+            inner.bells.sockets.remove(&peer.end);
+            return peer.kill();
+        }
+        None => {}
+    }
+    let heard = peer.end.listen();
+    let sent = peer.flush();
+    core.after_send(inner, worker, sent);
+    if !matches!(heard, Ok(Heard::Bell)) {
+        // What it published before its end counts.
+        receive::some(core, inner, worker.slot, &mut Vec::new());
+        receive::hear_no_more(core, inner, worker);
+    }
+}
