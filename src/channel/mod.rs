@@ -57,7 +57,7 @@ pub use self::handle::{Channel, pair};
 pub(crate) use self::control::{
     AnswerEnd, Heard, MessageEnd, ParentEnd, SendState, Watch, worker_ends,
 };
-pub(crate) use self::line::{Line, Pulse};
+pub(crate) use self::line::{CLAIMS, Line, Pulse};
 pub(crate) use self::message::{
     Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker, decode,
 };

@@ -160,6 +160,9 @@ impl Core {
                 Action::Send { worker, task, attempt, spec } => {
                     self.send(inner, worker, (task, attempt, spec));
                 }
+                Action::Revoke { worker, task } => {
+                    self.take_back(inner, worker, task);
+                }
                 Action::KillWorker { worker } => match self.peer(worker) {
                     Some(peer) => peer.kill(),
                     None => self.not_wanted(worker),
@@ -361,6 +364,21 @@ impl Core {
         let dispatch = Dispatch { task, attempt, spec, payload, claim };
         let sent = peer.dispatch(dispatch, &inner.memory);
         self.after_send(inner, worker, sent);
+    }
+
+    /// Sees to it that a task that no worker has started is in the queue.
+    pub(super) fn recall(&mut self, inner: &Inner, task: TaskId) {
+        if let Some(worker) = self.scheduler.unstarted(task) {
+            self.take_back(inner, worker, task);
+        }
+    }
+
+    fn take_back(&mut self, inner: &Inner, worker: WorkerId, task: TaskId) {
+        let Some(peer) = self.peer(worker) else { return };
+        if let Some(dispatch) = peer.take_back(task) {
+            inner.memory.withdraw(peer.slot(), &dispatch.payload.parcel.names);
+            self.scheduler.revoked(worker, task);
+        }
     }
 
     fn stop(&mut self, inner: &Inner, worker: WorkerId) {

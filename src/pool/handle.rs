@@ -73,7 +73,7 @@ impl<R> JoinHandle<R> {
         !self.task.is_here() || self.task.pending.is_complete()
     }
 
-    /// Withdraws the task if it has not been sent to a worker; whether it was in time.
+    /// Withdraws the task if no worker has started it; whether it was in time.
     ///
     /// A task that was in time ends as [`TaskError::Cancelled`].
     ///
@@ -119,6 +119,7 @@ impl<R> JoinHandle<R> {
         if !pending.is_complete() {
             pool.with_core(|core| {
                 for task in pending.tasks() {
+                    core.recall(pool, task);
                     core.scheduler.kill(task);
                 }
             });
@@ -149,7 +150,11 @@ pub(crate) fn cancel(pool: &Inner, pending: &Pending) -> bool {
     pool.with_core(|core| {
         // Asked for under the lock: a death may split a task meanwhile.
         let tasks = pending.tasks();
-        let late = tasks.iter().filter(|task| !core.scheduler.cancel(**task)).count();
+        let mut cancel = |task| {
+            core.recall(pool, task);
+            core.scheduler.cancel(task)
+        };
+        let late = tasks.iter().filter(|&&task| !cancel(task)).count();
         !tasks.is_empty() && late == 0
     })
 }

@@ -205,6 +205,12 @@ impl Peer {
         self.end.send(&ToWorker::Task(head), &payload.parcel.frame, None)
     }
 
+    /// Takes back a task that the worker has not claimed.
+    pub(super) fn take_back(&mut self, task: TaskId) -> Option<Dispatch> {
+        let at = self.sent.iter().position(|sent| sent.task == task)?;
+        if self.end.revoke(self.sent[at].claim) { self.sent.remove(at) } else { None }
+    }
+
     /// Gives the worker a block of its own arena, or says that there is none.
     pub(super) fn grant(
         &mut self,

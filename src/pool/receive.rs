@@ -76,8 +76,8 @@ fn act(
             return complete(core, inner, worker, completion, frame);
         }
         ToParent::Failed { task, message } => {
-            let fault = Fault::Unsendable(message);
-            return end_task(core, inner, worker, TaskId(task), Vec::new(), Err(fault));
+            let over = Over { task: TaskId(task), results: Vec::new(), elapsed: Duration::MAX };
+            return end_task(core, inner, worker, over, Err(Fault::Unsendable(message)));
         }
         ToParent::Forgotten { context } => {
             let (slot, kept) = (peer.slot(), std::mem::take(&mut peer.keeping));
@@ -105,7 +105,16 @@ fn complete(
     let raw = read_result(inner, slot, &completion, message, &mut results)?;
     let Completion { task, copies: count, copied_bytes: bytes, .. } = completion;
     inner.counters.add_copies(Copies { count, bytes });
-    end_task(core, inner, worker, TaskId(task), results, Ok(raw))
+    let over = Over { task: TaskId(task), results, elapsed: raw.elapsed };
+    end_task(core, inner, worker, over, Ok(raw))
+}
+
+/// A task that a worker is done with.
+struct Over {
+    task: TaskId,
+    /// The blocks of its results.
+    results: Vec<BlockName>,
+    elapsed: Duration,
 }
 
 /// The worker is done with a task: gives back what it held for it, and tells who waits.
@@ -113,11 +122,10 @@ fn end_task(
     core: &mut Core,
     inner: &Inner,
     worker: WorkerId,
-    task: TaskId,
-    mut results: Vec<BlockName>,
+    Over { task, mut results, elapsed }: Over,
     result: Result<RawResult, Fault>,
 ) -> Result<(), Nonsense> {
-    let verdict = core.scheduler.complete(worker, task);
+    let verdict = core.scheduler.complete(worker, task, elapsed);
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let kept = std::mem::take(&mut peer.keeping);
     if verdict == Delivery::Violation || peer.sent.front().is_none_or(|sent| sent.task != task) {

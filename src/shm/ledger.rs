@@ -176,6 +176,17 @@ impl Ledger {
         }
     }
 
+    /// A task that was sent with these blocks has been taken back unread.
+    pub(super) fn withdraw(&mut self, slot: u32, names: &[BlockName]) {
+        for &name in names {
+            let Ok(block) = self.block(name) else { continue };
+            if let Some((_, hold)) = block.holds.iter_mut().find(|(holder, _)| *holder == slot) {
+                hold.pending = hold.pending.saturating_sub(1);
+                self.settle(name);
+            }
+        }
+    }
+
     /// The worker no longer uses what it kept.
     pub(super) fn release(&mut self, slot: u32, name: BlockName) -> Result<(), Fault> {
         let block = self.block(name)?;

@@ -153,6 +153,11 @@ impl Memory {
         self.lock().ledger.complete(slot, sent, results, kept);
     }
 
+    /// Notes that a task was taken back before the worker read it.
+    pub(crate) fn withdraw(&self, slot: u32, names: &[BlockName]) {
+        self.lock().ledger.withdraw(slot, names);
+    }
+
     /// Notes that the worker let go of what it kept.
     pub(crate) fn release(&self, slot: u32, names: &[BlockName]) -> Result<(), Fault> {
         let mut state = self.lock();

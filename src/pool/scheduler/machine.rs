@@ -79,6 +79,15 @@ struct Toll {
 
 // Getters.
 impl Scheduler {
+    /// The worker that has a task and may not have started it: from there it can be taken back.
+    pub(crate) fn unstarted(&self, task: TaskId) -> Option<WorkerId> {
+        let Place::Sent { slot: at } = self.tasks.place(task)? else { return None };
+        let slot = self.slots.get(at);
+        let sent = slot.sent.iter().find(|sent| sent.task == task)?;
+        let may_be = sent.fate == Fate::Live && !sent.asked;
+        may_be.then_some(WorkerId { slot: at, generation: slot.generation })
+    }
+
     /// Tasks that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
         self.tasks.queued()
@@ -140,7 +149,8 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Withdraws a task, if it is queued. Once it is sent, and for an unknown one, the answer is `false`.
+    /// Withdraws a task, if it is queued. While it is sent, and for an unknown one, the answer is `false`:
+    /// ask [`unstarted`](Self::unstarted) before.
     pub(crate) fn cancel(&mut self, task: TaskId) -> bool {
         match self.tasks.place(task) {
             None | Some(Place::Sent { .. }) => false,
@@ -188,8 +198,31 @@ impl Scheduler {
 
 // What happened.
 impl Scheduler {
-    /// A worker gave the results of a task. Says whether they count.
-    pub(crate) fn complete(&mut self, worker: WorkerId, task: TaskId) -> Delivery {
+    /// A task that was sent has been taken back before the worker started it: it is queued again,
+    /// before all others.
+    pub(crate) fn revoked(&mut self, worker: WorkerId, task: TaskId) {
+        assert!(self.slots.is_live(worker), "a task is taken back from the worker that has it");
+        self.slots.update(worker.slot, |slot| {
+            let at = slot.sent.iter().position(|sent| sent.task == task);
+            let sent = slot.sent.remove(at.expect("a sent task is in its worker's list"));
+            assert!(sent.is_some_and(|sent| sent.fate == Fate::Live), "only what lives is taken");
+            slot.condemn_if_zombie_leads();
+        });
+        #[cfg(test)]
+        if self.plant == Some(super::sim::Plant::RevokedLost) {
+            return;
+        }
+        self.tasks.requeue(task);
+        self.settle();
+    }
+
+    /// A worker gave the results of a task, which ran so long. Says whether they count.
+    pub(crate) fn complete(
+        &mut self,
+        worker: WorkerId,
+        task: TaskId,
+        elapsed: Duration,
+    ) -> Delivery {
         if !self.slots.is_live(worker) {
             return Delivery::Discard;
         }
@@ -203,6 +236,7 @@ impl Scheduler {
         self.slots.update(worker.slot, |slot| {
             slot.unproven = 0;
             slot.sent.pop_front();
+            slot.learn(elapsed);
             slot.condemn_if_zombie_leads();
         });
         let delivery = match sent.fate {
@@ -251,10 +285,14 @@ impl Scheduler {
 impl Scheduler {
     /// The next thing to do; `None` until something else happens.
     ///
-    /// Verdicts on tasks come first, then orders to start and to end workers, then work.
+    /// Verdicts on tasks come first, then orders to start and to end workers, then work, then moving it.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        let action =
-            self.outbox.pop_front().or_else(|| self.slots.next_order()).or_else(|| self.dispatch());
+        let action = self
+            .outbox
+            .pop_front()
+            .or_else(|| self.slots.next_order())
+            .or_else(|| self.dispatch())
+            .or_else(|| self.next_revocation());
         self.check();
         action
     }
@@ -306,7 +344,7 @@ impl Scheduler {
     fn resolve_sent(&mut self, resolution: Resolution) {
         for at in 0..self.slots.len() {
             for index in 0..self.slots.get(at).sent.len() {
-                let Sent { task, fate } = self.slots.get(at).sent[index];
+                let Sent { task, fate, .. } = self.slots.get(at).sent[index];
                 if fate != Fate::Zombie {
                     self.resolve(task, resolution);
                     self.slots.update(at, |slot| slot.sent[index].fate = Fate::Zombie);
@@ -334,7 +372,7 @@ impl Scheduler {
     /// before all others of the queue.
     fn disband(&mut self, worker: WorkerId, sent: &VecDeque<Sent>, blame: Option<Blame>) -> Toll {
         let mut toll = Toll::default();
-        for (index, &Sent { task, fate }) in sent.iter().enumerate().rev() {
+        for (index, &Sent { task, fate, .. }) in sent.iter().enumerate().rev() {
             #[cfg(test)]
             if self.plant == Some(super::sim::Plant::LostRequeue) && index == 1 {
                 continue;
@@ -506,6 +544,11 @@ impl Scheduler {
         Some(Action::Send { worker: WorkerId { slot: at, generation }, task, attempt, spec })
     }
 
+    /// Work for a worker that has none, from one that has more than it runs.
+    fn next_revocation(&mut self) -> Option<Action> {
+        if self.tasks.queued() > 0 { None } else { self.slots.next_revocation() }
+    }
+
     /// Ends every call that changes something.
     fn settle(&mut self) {
         if self.phase == Phase::Draining && self.tasks.is_empty() {
@@ -584,7 +627,8 @@ impl Scheduler {
         if self.plant != Some(super::sim::Plant::SentToCondemned) {
             return;
         }
-        let dying = |slot: &Slot| matches!(slot.state, State::Dying(..)) && slot.sent.len() < 2;
+        let dying =
+            |slot: &Slot| matches!(slot.state, State::Dying(..)) && slot.sent.len() < slot.credit;
         let condemned = self.slots.iter().find(|(_, slot)| dying(slot)).map(|(at, _)| at);
         if let Some(at) = condemned {
             self.slots.update(at, |slot| slot.push(TaskId(0)));

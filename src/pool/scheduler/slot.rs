@@ -1,6 +1,6 @@
 //! The places of workers: what state each is in, what its worker was sent, and who has credit left.
 //!
-//! It promises that the indexes (idle, half loaded, owed an order, backing off) always tell what the
+//! It promises that the indexes (open for work, laden, owed an order, backing off) always tell what the
 //! slots are, because slots change only through [`Slots::update`]. It knows tasks by name only.
 //!
 //! ```text
@@ -20,8 +20,13 @@ use std::time::Duration;
 use super::event::{Action, WorkerId};
 use super::task::TaskId;
 
-/// Tasks a worker may have been sent: the one it runs and one behind it, so that it need not wait for the next.
-pub(super) const CREDIT: usize = 2;
+/// Tasks that a worker may have been sent, at least: the one it runs and one behind it, so that it
+/// need not wait for the next.
+pub(super) const LEAST_CREDIT: usize = 2;
+/// At most: as many as can be claimed at a time.
+pub(super) const MOST_CREDIT: usize = crate::channel::CLAIMS;
+/// How much work a worker should have at hand: some times what it costs to be woken.
+pub(super) const AT_HAND: Duration = Duration::from_micros(200);
 
 /// The life of a slot's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,8 @@ pub(super) enum Why {
 pub(super) struct Sent {
     pub(super) task: TaskId,
     pub(super) fate: Fate,
+    /// Its worker was asked to give it back. If it is here still, it has been started.
+    pub(super) asked: bool,
 }
 
 /// What a sent task has to expect.
@@ -84,6 +91,8 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     /// What the worker was sent and has not completed, in order.
     pub(super) sent: VecDeque<Sent>,
+    /// How many it may have been sent.
+    pub(super) credit: usize,
     /// Starts in a row that failed.
     pub(super) start_failures: u32,
     /// Workers in a row, the present one included, that became ready and completed nothing.
@@ -95,7 +104,8 @@ impl Slot {
         Self {
             state: State::Starting(Order::Owed),
             generation: 0,
-            sent: VecDeque::with_capacity(CREDIT),
+            sent: VecDeque::new(),
+            credit: LEAST_CREDIT,
             start_failures: 0,
             unproven: 0,
         }
@@ -115,45 +125,65 @@ impl Slot {
     /// Adds a task behind those that were sent before.
     pub(super) fn push(&mut self, task: TaskId) {
         assert_eq!(self.state, State::Ready, "a worker gets nothing unless it is ready");
-        assert!(self.sent.len() < CREDIT, "a worker is sent no more than its credit");
-        self.sent.push_back(Sent { task, fate: Fate::Live });
+        assert!(self.sent.len() < self.credit, "a worker is sent no more than its credit");
+        self.sent.push_back(Sent { task, fate: Fate::Live, asked: false });
     }
 
-    fn index(&self) -> Index {
-        match self.state {
-            State::Ready => match self.sent.len() {
-                0 => Index::Idle,
-                1 => Index::Half,
-                _ => Index::Nowhere,
+    /// Learns from how long a task has run how much to send.
+    pub(super) fn learn(&mut self, elapsed: Duration) {
+        let at_hand = elapsed.saturating_mul(u32::try_from(self.credit).unwrap_or(u32::MAX));
+        if at_hand < AT_HAND {
+            self.credit = (2 * self.credit).min(MOST_CREDIT);
+        } else if at_hand > 4 * AT_HAND {
+            self.credit = (self.credit / 2).max(LEAST_CREDIT);
+        }
+    }
+
+    /// The last task, if it is not the only one and may be with an idle worker sooner.
+    fn spare(&self) -> Option<&Sent> {
+        let last = self.sent.back().filter(|_| self.sent.len() > 1)?;
+        Some(last).filter(|last| last.fate == Fate::Live && !last.asked)
+    }
+
+    fn entries(&self) -> Entries {
+        let load = self.sent.len();
+        let is_ready = self.state == State::Ready;
+        Entries {
+            open: (is_ready && load < self.credit).then_some(load),
+            laden: (is_ready && self.spare().is_some()).then_some(load),
+            is_owed: matches!(
+                self.state,
+                State::Starting(Order::Owed)
+                    | State::Dying(_, Order::Owed)
+                    | State::Stopping(Order::Owed)
+            ),
+            backs_off_until: match self.state {
+                State::BackingOff { until } => Some(until),
+                _ => None,
             },
-            State::BackingOff { until } => Index::BackingOff(until),
-            State::Starting(Order::Owed)
-            | State::Dying(_, Order::Owed)
-            | State::Stopping(Order::Owed) => Index::Owed,
-            State::Vacant
-            | State::Starting(Order::Given)
-            | State::Dying(_, Order::Given)
-            | State::Stopping(Order::Given) => Index::Nowhere,
         }
     }
 }
 
-/// Which of the indexes names a slot: at most one.
+/// What the indexes say of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Index {
-    Idle,
-    Half,
-    Owed,
-    BackingOff(Duration),
-    Nowhere,
+struct Entries {
+    /// Its load, if it may be sent more.
+    open: Option<usize>,
+    /// Its load, if there is something to spare.
+    laden: Option<usize>,
+    is_owed: bool,
+    backs_off_until: Option<Duration>,
 }
 
 /// All slots, and what must be found among them without a search.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    idle: BTreeSet<usize>,
-    half: BTreeSet<usize>,
+    /// By load.
+    open: BTreeSet<(usize, usize)>,
+    /// By load.
+    laden: BTreeSet<(usize, usize)>,
     owed: BTreeSet<usize>,
     backing_off: BTreeSet<(Duration, usize)>,
     /// Slots that are not vacant.
@@ -166,8 +196,8 @@ impl Slots {
     pub(super) fn new(workers: usize) -> Self {
         Self {
             slots: (0..workers).map(|_| Slot::new()).collect(),
-            idle: BTreeSet::new(),
-            half: BTreeSet::new(),
+            open: BTreeSet::new(),
+            laden: BTreeSet::new(),
             owed: (0..workers).collect(),
             backing_off: BTreeSet::new(),
             occupied: workers,
@@ -209,13 +239,12 @@ impl Slots {
     /// Changes a slot; the only way to do so.
     pub(super) fn update<R>(&mut self, at: usize, change: impl FnOnce(&mut Slot) -> R) -> R {
         let slot = &mut self.slots[at];
-        let (index, was_vacant) = (slot.index(), slot.state == State::Vacant);
+        let (before, was_vacant) = (slot.entries(), slot.state == State::Vacant);
         let result = change(slot);
-        let (new_index, is_vacant) = (slot.index(), slot.state == State::Vacant);
-        if index != new_index {
-            let removed = self.remove(at, index);
-            assert!(removed, "a slot is in the index that its state says");
-            self.insert(at, new_index);
+        let (after, is_vacant) = (slot.entries(), slot.state == State::Vacant);
+        if before != after {
+            self.remove(at, before);
+            self.insert(at, after);
         }
         self.occupied = self.occupied + usize::from(was_vacant) - usize::from(is_vacant);
         result
@@ -225,9 +254,21 @@ impl Slots {
     pub(super) fn least_loaded(&self) -> Option<usize> {
         #[cfg(test)]
         if self.plant == Some(super::sim::Plant::CreditForgotten) {
-            return self.idle.first().copied();
+            return self.open.first().filter(|&&(load, _)| load == 0).map(|&(_, slot)| slot);
         }
-        self.idle.first().or_else(|| self.half.first()).copied()
+        self.open.first().map(|&(_, slot)| slot)
+    }
+
+    /// Asks the worker with the most to do to give its last task back, if another one is idle.
+    pub(super) fn next_revocation(&mut self) -> Option<Action> {
+        let &(0, _) = self.open.first()? else { return None };
+        let &(_, at) = self.laden.last()?;
+        Some(self.update(at, |slot| {
+            let last = slot.sent.back_mut().expect("a laden slot has tasks");
+            last.asked = true;
+            let task = last.task;
+            Action::Revoke { worker: slot.worker(at), task }
+        }))
     }
 
     /// When the next slot has waited long enough.
@@ -250,40 +291,40 @@ impl Slots {
     pub(super) fn assert_indexed(&self) {
         let mut named = 0;
         for (at, slot) in self.iter() {
-            let present = match slot.index() {
-                Index::Idle => self.idle.contains(&at),
-                Index::Half => self.half.contains(&at),
-                Index::Owed => self.owed.contains(&at),
-                Index::BackingOff(until) => self.backing_off.contains(&(until, at)),
-                Index::Nowhere => true,
-            };
-            assert!(present, "a slot is in the index that its state says");
-            named += usize::from(slot.index() != Index::Nowhere);
-            assert!(slot.sent.len() <= CREDIT, "a worker is sent no more than its credit");
+            let Entries { open, laden, is_owed, backs_off_until } = slot.entries();
+            let expected = [
+                open.map(|load| self.open.contains(&(load, at))),
+                laden.map(|load| self.laden.contains(&(load, at))),
+                is_owed.then(|| self.owed.contains(&at)),
+                backs_off_until.map(|until| self.backing_off.contains(&(until, at))),
+            ];
+            for present in expected.into_iter().flatten() {
+                assert!(present, "a slot is in the index that its state says");
+                named += 1;
+            }
+            assert!(slot.credit <= MOST_CREDIT, "credit ends where claims do");
             assert!(slot.is_live() || slot.sent.is_empty(), "only a worker has sent tasks");
         }
-        let indexed = self.idle.len() + self.half.len() + self.owed.len() + self.backing_off.len();
-        assert_eq!(named, indexed, "a slot is in one index");
+        let loads = self.open.len() + self.laden.len();
+        let indexed = loads + self.owed.len() + self.backing_off.len();
+        assert_eq!(named, indexed, "a slot is in no other index");
     }
 
-    fn insert(&mut self, at: usize, index: Index) {
-        match index {
-            Index::Idle => self.idle.insert(at),
-            Index::Half => self.half.insert(at),
-            Index::Owed => self.owed.insert(at),
-            Index::BackingOff(until) => self.backing_off.insert((until, at)),
-            Index::Nowhere => true,
-        };
+    fn insert(&mut self, at: usize, entries: Entries) {
+        let Entries { open, laden, is_owed, backs_off_until } = entries;
+        self.open.extend(open.map(|load| (load, at)));
+        self.laden.extend(laden.map(|load| (load, at)));
+        self.owed.extend(is_owed.then_some(at));
+        self.backing_off.extend(backs_off_until.map(|until| (until, at)));
     }
 
-    fn remove(&mut self, at: usize, index: Index) -> bool {
-        match index {
-            Index::Idle => self.idle.remove(&at),
-            Index::Half => self.half.remove(&at),
-            Index::Owed => self.owed.remove(&at),
-            Index::BackingOff(until) => self.backing_off.remove(&(until, at)),
-            Index::Nowhere => true,
-        }
+    fn remove(&mut self, at: usize, entries: Entries) {
+        let Entries { open, laden, is_owed, backs_off_until } = entries;
+        let removed = open.is_none_or(|load| self.open.remove(&(load, at)))
+            & laden.is_none_or(|load| self.laden.remove(&(load, at)))
+            & (!is_owed || self.owed.remove(&at))
+            & backs_off_until.is_none_or(|until| self.backing_off.remove(&(until, at)));
+        assert!(removed, "a slot is in the index that its state says");
     }
 }
 

@@ -41,6 +41,9 @@ fn running(spec: TaskSpec) -> (Scheduler, WorkerId, TaskId) {
     (pool, worker, task)
 }
 
+/// A task that is long enough for the least credit.
+const RUN: Duration = Duration::from_millis(1);
+
 #[test]
 fn every_worker_gets_one_task_before_any_gets_a_second() {
     let mut pool = Scheduler::new(config(3));
@@ -116,7 +119,7 @@ fn a_kill_takes_the_worker_and_no_other_task() {
 fn a_completion_beats_a_kill_that_came_too_late() {
     let (mut pool, worker, task) = running(calls(1, 1));
     pool.kill(task);
-    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    assert_eq!(pool.complete(worker, task, RUN), Delivery::Deliver);
     pool.handle_event(Event::WorkerDied { worker, blame: None }, NOW);
     assert!(!drain(&mut pool).iter().any(|action| matches!(action, Action::Resolve { .. })));
 }
@@ -130,9 +133,9 @@ fn a_task_killed_behind_another_dies_when_its_turn_comes() {
     pool.kill(next);
     let resolve = Action::Resolve { task: next, spec, resolution: Resolution::Killed };
     assert_eq!(drain(&mut pool), [resolve]);
-    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    assert_eq!(pool.complete(worker, task, RUN), Delivery::Deliver);
     assert_eq!(drain(&mut pool), [Action::KillWorker { worker }]);
-    assert_eq!(pool.complete(worker, next), Delivery::Discard);
+    assert_eq!(pool.complete(worker, next, RUN), Delivery::Discard);
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn a_graceful_shutdown_finishes_the_queue_even_when_workers_die() {
 
     let worker = start_all(&mut pool)[0];
     drain(&mut pool);
-    assert_eq!(pool.complete(worker, task), Delivery::Deliver);
+    assert_eq!(pool.complete(worker, task, RUN), Delivery::Deliver);
     assert_eq!(drain(&mut pool), [Action::StopWorker { worker }]);
     assert!(!pool.is_closed());
     pool.handle_event(Event::WorkerDied { worker, blame: None }, NOW);

@@ -35,12 +35,14 @@ pub(super) enum Plant {
     BystanderCharged,
     /// What lies behind the blamed item is lost.
     SplitForgetsTail,
-    /// The second place of each worker is never used.
+    /// All places of each worker but the first are never used.
     CreditForgotten,
     /// A condemned worker is sent work.
     SentToCondemned,
     /// An attempt is counted twice.
     ChargedTwice,
+    /// A task that was taken back is not queued again.
+    RevokedLost,
     /// A slot that has backed off is forgotten.
     TimeoutLost,
     /// The dead worker's holds are kept.
@@ -148,7 +150,12 @@ fn work_for_a_condemned_worker_is_caught() {
 
 #[test]
 fn an_attempt_counted_twice_is_caught() {
-    assert_caught(Plant::ChargedTwice, "oracle: ");
+    assert_caught(Plant::ChargedTwice, "an attempt is counted once");
+}
+
+#[test]
+fn a_task_that_is_taken_back_and_lost_is_caught() {
+    assert_caught(Plant::RevokedLost, "oracle: ");
 }
 
 #[test]

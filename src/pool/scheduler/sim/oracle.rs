@@ -14,7 +14,7 @@ use super::super::{
 use super::Coverage;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 20] = [
+pub(super) const NOTEWORTHY: [&str; 23] = [
     "attempts used up",
     "back-off",
     "broken by fruitless deaths",
@@ -27,6 +27,8 @@ pub(super) const NOTEWORTHY: [&str; 20] = [
     "killed behind another",
     "killed in the queue",
     "killed while first",
+    "moved",
+    "refused to move",
     "retried",
     "shutdown cancel",
     "shutdown escalated",
@@ -34,6 +36,7 @@ pub(super) const NOTEWORTHY: [&str; 20] = [
     "shutdown kill",
     "split",
     "stale",
+    "taken back",
     "violation",
 ];
 
@@ -68,6 +71,9 @@ struct Seat {
     life: Life,
     generation: u32,
     sent: VecDeque<(Chunk, Fate)>,
+    credit: usize,
+    /// Tasks that it was asked to give back.
+    asked: Vec<TaskId>,
     /// Whether the machine still has to say that it kills or stops this worker.
     order_owed: bool,
     start_failures: u32,
@@ -104,6 +110,8 @@ impl Oracle {
             life: Life::Gone,
             generation: 0,
             sent: VecDeque::new(),
+            credit: 2,
+            asked: Vec::new(),
             order_owed: false,
             start_failures: 0,
             unproven: 0,
@@ -197,7 +205,28 @@ impl Oracle {
         self.wind_down();
     }
 
-    pub(super) fn completed(&mut self, worker: WorkerId, task: TaskId, answer: Delivery) {
+    /// A task was taken back from a worker that had not started it.
+    pub(super) fn revoked(&mut self, worker: WorkerId, task: TaskId) {
+        let seat = self.seat(worker).expect("oracle: taken back from a former worker");
+        let at = seat.sent.iter().position(|(chunk, _)| chunk.task == Some(task));
+        let (chunk, fate) =
+            seat.sent.remove(at.expect("oracle: taken back from a stranger")).unwrap();
+        assert_eq!(fate, Fate::Live, "oracle: only what lives is taken back");
+        if seat.sent.front().is_some_and(|&(_, fate)| fate == Fate::Zombie) {
+            seat.condemn(true);
+        }
+        let asked = seat.asked.iter().position(|&asked| asked == task);
+        let was_asked = asked.map(|at| seat.asked.remove(at)).is_some();
+        self.note(if was_asked { "moved" } else { "taken back" });
+        self.release(worker, chunk.spec.payload);
+        self.queue.push_front(chunk);
+    }
+
+    pub(super) fn completed(
+        &mut self,
+        (worker, task, elapsed): (WorkerId, TaskId, Duration),
+        answer: Delivery,
+    ) {
         let Some(seat) = self.seat(worker) else {
             assert_eq!(answer, Delivery::Discard, "oracle: a former worker completes nothing");
             return self.note("stale");
@@ -210,8 +239,18 @@ impl Oracle {
         };
         seat.sent.pop_front();
         seat.unproven = 0;
+        let at_hand = elapsed.as_micros() * seat.credit as u128;
+        seat.credit = match at_hand {
+            0..200 => (seat.credit * 2).min(64),
+            801.. => (seat.credit / 2).max(2),
+            _ => seat.credit,
+        };
+        let refused = seat.asked.contains(&task);
         if seat.sent.front().is_some_and(|&(_, fate)| fate == Fate::Zombie) {
             seat.condemn(true);
+        }
+        if refused {
+            self.note("refused to move");
         }
         self.fruitless_deaths = 0;
         self.release(worker, chunk.spec.payload);
@@ -248,6 +287,7 @@ impl Oracle {
         let Some(seat) = self.seat(worker) else { return self.note("stale") };
         let life = std::mem::replace(&mut seat.life, Life::Gone);
         let sent = std::mem::take(&mut seat.sent);
+        seat.asked.clear();
         seat.order_owed = false;
         let delay = match life {
             Life::Gone => unreachable!(),
@@ -359,6 +399,7 @@ impl Oracle {
             Action::Send { worker, task, attempt, spec } => {
                 self.expect_send(worker, task, attempt, spec);
             }
+            Action::Revoke { worker, task } => self.expect_revoke(worker, task),
             Action::KillWorker { worker } => self.expect_order(worker, |life| {
                 assert!(matches!(life, Life::Condemned { .. }), "oracle: killed without reason");
             }),
@@ -384,9 +425,11 @@ impl Oracle {
         assert_eq!(sent, self.unresolved_sent(), "oracle: as many tasks are sent");
         assert!(self.owed_resolutions.is_empty(), "oracle: a resolution is missing");
         assert!(self.owed_splits.is_empty(), "oracle: a split is missing");
-        let has_credit = |seat: &Seat| seat.life == Life::Ready && seat.sent.len() < 2;
-        let waits = !self.queue.is_empty() && self.seats.iter().any(has_credit);
+        let waits = !self.queue.is_empty() && self.seats.iter().any(Seat::has_credit);
         assert!(!waits, "oracle: work waits beside credit");
+        let is_idle = |seat: &Seat| seat.has_credit() && seat.sent.is_empty();
+        let waits = self.seats.iter().any(is_idle) && self.seats.iter().any(Seat::can_spare);
+        assert!(!waits, "oracle: work waits behind other work beside an idle worker");
         let owed = self.seats.iter().any(|seat| seat.order_owed);
         assert!(!owed, "oracle: an order is missing");
     }
@@ -428,7 +471,7 @@ impl Oracle {
         let next = self.queue.pop_front();
         let expected = Some(Chunk { task: Some(task), spec });
         assert_eq!(next, expected, "oracle: the first of the queue is sent");
-        let load = |seat: &Seat| (seat.life == Life::Ready).then_some(seat.sent.len());
+        let load = |seat: &Seat| seat.has_credit().then_some(seat.sent.len());
         let least = self.seats.iter().filter_map(load).min();
         let items = &self.items[spec.payload as usize];
         let charged = items[spec.first as usize].charged;
@@ -436,10 +479,24 @@ impl Oracle {
         assert!(attempt <= spec.attempts, "oracle: no more attempts than the limit");
         let seat = self.seat(worker).expect("oracle: sent to a former worker");
         assert_eq!(seat.life, Life::Ready, "oracle: sent to a worker that is not ready");
-        assert!(seat.sent.len() < 2, "oracle: sent beyond credit");
+        assert!(seat.has_credit(), "oracle: sent beyond credit");
         assert_eq!(Some(seat.sent.len()), least, "oracle: the least loaded worker is sent to");
         seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
         *self.holds.entry((worker, spec.payload)).or_default() += 1;
+    }
+
+    fn expect_revoke(&mut self, worker: WorkerId, task: TaskId) {
+        assert!(self.queue.is_empty(), "oracle: work is moved while other work waits");
+        let idle = self.seats.iter().any(|seat| seat.has_credit() && seat.sent.is_empty());
+        assert!(idle, "oracle: work is moved to nobody");
+        let most = self.seats.iter().filter(|seat| seat.can_spare()).map(|seat| seat.sent.len());
+        let most = most.max();
+        let seat = self.seat(worker).expect("oracle: a former worker is asked for work");
+        assert!(seat.can_spare(), "oracle: what is asked for cannot be spared");
+        assert_eq!(Some(seat.sent.len()), most, "oracle: the most loaded worker is asked");
+        let last = seat.sent.back().and_then(|(chunk, _)| chunk.task);
+        assert_eq!(last, Some(task), "oracle: the last task is asked for");
+        seat.asked.push(task);
     }
 
     fn expect_order(&mut self, worker: WorkerId, check: impl Fn(Life)) {
@@ -572,6 +629,17 @@ impl Oracle {
 }
 
 impl Seat {
+    fn has_credit(&self) -> bool {
+        self.life == Life::Ready && self.sent.len() < self.credit
+    }
+
+    fn can_spare(&self) -> bool {
+        let last = self.sent.back().filter(|_| self.life == Life::Ready && self.sent.len() > 1);
+        last.is_some_and(|(chunk, fate)| {
+            *fate == Fate::Live && chunk.task.is_some_and(|task| !self.asked.contains(&task))
+        })
+    }
+
     fn condemn(&mut self, ordered: bool) {
         match self.life {
             Life::Gone | Life::Condemned { .. } => return,

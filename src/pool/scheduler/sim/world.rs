@@ -150,10 +150,10 @@ impl World {
     fn step(&mut self) {
         let slot = self.random.below(self.processes.len());
         match self.random.below(100) {
-            0..16 => self.submit(),
-            16..19 => self.cancel(),
-            19..23 => self.kill(),
-            23..29 => self.stale_event(),
+            0..20 => self.submit(),
+            20..23 => self.cancel(),
+            23..26 => self.kill(),
+            26..29 => self.stale_event(),
             29..31 => self.talk_nonsense(slot),
             31..33 => self.suspect(slot),
             33..40 => {
@@ -213,12 +213,20 @@ impl World {
 
     fn cancel(&mut self) {
         let task = self.any_task();
+        if let Some(worker) = self.machine.unstarted(task) {
+            self.revoke(worker, task);
+        }
         let answer = self.machine.cancel(task);
         self.oracle.cancelled(task, answer);
     }
 
     fn kill(&mut self) {
         let task = self.any_task();
+        // Whoever kills may look whether the task can be had without that.
+        let has_looked = self.random.percent(50);
+        if let Some(worker) = self.machine.unstarted(task).filter(|_| has_looked) {
+            self.revoke(worker, task);
+        }
         self.machine.kill(task);
         self.oracle.killed(task);
     }
@@ -303,12 +311,29 @@ impl World {
         let Some(process) = &mut self.processes[slot] else { return };
         let worker = process.worker;
         let Some((task, spec)) = process.outbox.pop_front() else { return };
-        let answer = self.machine.complete(worker, task);
-        self.oracle.completed(worker, task, answer);
+        let answer = self.complete(worker, task);
         if answer == Delivery::Deliver {
             let runs = &self.runs[spec.payload as usize][spec.first as usize..];
             let ran = runs.iter().take(spec.count as usize).all(|&runs| runs > 0);
             assert!(ran, "oracle: what is delivered has run");
+        }
+    }
+
+    fn complete(&mut self, worker: WorkerId, task: TaskId) -> Delivery {
+        let elapsed = Duration::from_micros([0, 1, 30, 500][self.random.below(4)]);
+        let answer = self.machine.complete(worker, task, elapsed);
+        self.oracle.completed((worker, task, elapsed), answer);
+        answer
+    }
+
+    /// Takes a task back that its process has not claimed, alive or dead.
+    fn revoke(&mut self, worker: WorkerId, task: TaskId) {
+        let process = self.process(worker);
+        let unclaimed = process.inbox.iter().position(|&(waiting, _)| waiting == task);
+        if let Some(at) = unclaimed {
+            process.inbox.remove(at);
+            self.machine.revoked(worker, task);
+            self.oracle.revoked(worker, task);
         }
     }
 
@@ -357,8 +382,8 @@ impl World {
         let running = process.running.as_ref().map(|running| running.task);
         let next = process.inbox.front().map(|&(task, _)| task);
         if told.or(running).or(next) != Some(task) {
-            let answer = self.machine.complete(process.worker, task);
-            self.oracle.completed(process.worker, task, answer);
+            let worker = process.worker;
+            self.complete(worker, task);
         }
     }
 
@@ -390,8 +415,7 @@ impl World {
             }
             _ => {
                 let task = self.any_task();
-                let answer = self.machine.complete(worker, task);
-                self.oracle.completed(worker, task, answer);
+                self.complete(worker, task);
             }
         }
     }
@@ -413,6 +437,7 @@ impl World {
             Action::Send { worker, task, spec, .. } => {
                 self.process(worker).inbox.push_back((task, spec));
             }
+            Action::Revoke { worker, task } => self.revoke(worker, task),
             Action::KillWorker { worker } => self.process(worker).kill = true,
             Action::StopWorker { worker } => self.process(worker).stop = true,
             Action::Split(split) => {
