@@ -426,8 +426,14 @@ fn a_worker_that_closes_its_descriptors_and_returns_is_replaced_too() {
         }
         attempt()
     };
-    assert_eq!(join(pool.submit(close_all_once, ())).unwrap(), 2);
-    assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
+    // The result lies in shared memory: it counts if it was there before the end of the socket was
+    // noticed, and else the task runs again.
+    assert!((1..=2).contains(&join(pool.submit(close_all_once, ())).unwrap()));
+    eventually("a worker without descriptors is replaced", || {
+        assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
+        pool.stats().workers_died == 1
+    });
+    assert_eq!(join(pool.submit(|x: u32| x, 6)).unwrap(), 6);
     pool.end();
 }
 
@@ -487,7 +493,7 @@ fn killing_a_running_task_fails_this_task_only() {
 }
 
 #[test]
-fn cancelling_is_in_time_until_the_task_is_sent() {
+fn cancelling_is_in_time_until_the_task_is_started() {
     let pool = Marked::new(1);
     let gate = Gate::new();
     let running = pool.submit(pass_through, gate.name());
@@ -496,12 +502,13 @@ fn cancelling_is_in_time_until_the_task_is_sent() {
     let queued = pool.submit(|()| attempt(), ());
     let last = pool.submit(|()| attempt(), ());
     assert!(!running.cancel());
-    assert!(!sent.cancel());
+    assert!(sent.cancel(), "the worker has it and has not begun it");
+    assert!(matches!(failure(sent), TaskError::Cancelled));
     assert!(queued.cancel());
     assert!(!queued.cancel(), "it is withdrawn already");
     assert!(matches!(failure(queued), TaskError::Cancelled));
     drop(arrival);
-    for handle in [running, sent, last] {
+    for handle in [running, last] {
         assert_eq!(join(handle).unwrap(), 1);
     }
     pool.end();
