@@ -28,11 +28,11 @@ pub(crate) struct Sleeper {
 }
 
 impl Sleeper {
-    /// Before the last look.
+    /// Before the last look. Each call begins a round, for which the waker rings again: whoever wakes
+    /// and finds too little may go on sleeping.
     pub(crate) fn going_to_sleep<W: Word>(&mut self, word: &W) {
-        if !self.is_asleep() {
-            self.next(word);
-        }
+        self.awake(word);
+        self.next(word);
         W::fence(Ordering::SeqCst);
     }
 

@@ -371,3 +371,6 @@ impl Watch {
         self.sleeper.going_to_sleep(self.pulse.word());
     }
 }
+
+#[cfg(test)]
+mod tests;
