@@ -254,7 +254,7 @@ impl<R> JoinHandle<R> {
         }
         assert!(!self.taken, "the result of this task was taken before");
         let Task { pool, pending } = &*self.task;
-        if !there(&**pool, pending) {
+        if !there(pool, pending) {
             return None;
         }
         self.taken = true;
