@@ -1,0 +1,2 @@
+//! soon
+#![forbid(unsafe_code)]

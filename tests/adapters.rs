@@ -1,0 +1,1 @@
+//! Bridges to other crates: frames over ipc-channel, memory with a name.
