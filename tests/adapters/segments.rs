@@ -37,6 +37,23 @@ pub(crate) fn is_there(name: &str) -> bool {
     fs::exists(format!("/dev/shm/{name}")).unwrap()
 }
 
+/// A name that a test has used by hand; gone with this, whatever becomes of the test.
+pub(crate) struct ByHand(pub(crate) String);
+
+impl ByHand {
+    pub(crate) fn path(&self) -> String {
+        format!("/dev/shm/{}", self.0)
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        let path = self.path();
+        let _gone_or_folder = fs::remove_file(&path);
+        let _gone = fs::remove_dir(&path);
+    }
+}
+
 /// A name that no other program or test has.
 pub(crate) fn unique(what: &str) -> String {
     format!("test-pannier-{what}-{}-", std::process::id())
@@ -97,13 +114,11 @@ fn facts() {
     assert_eq!((facts.len(), facts.mode() & 0o777), (100_001, 0o600));
     assert!(facts.blocks() * 512 >= 100_001);
     // Of a maker that reserves nothing: it is there once it is attached.
-    let path = format!("/dev/shm/{}", unique("sparse"));
-    fs::File::create_new(&path).unwrap().set_len(1 << 20).unwrap();
-    let attached = NamedSegment::attach(&unique("sparse")).unwrap();
+    let sparse = ByHand(unique("sparse"));
+    fs::File::create_new(sparse.path()).unwrap().set_len(1 << 20).unwrap();
+    let attached = NamedSegment::attach(&sparse.0).unwrap();
     assert_eq!(attached.len(), 1 << 20);
-    assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 1 << 20);
-    drop(attached);
-    fs::remove_file(&path).unwrap();
+    assert!(fs::metadata(sparse.path()).unwrap().blocks() * 512 >= 1 << 20);
 }
 
 fn names() {
@@ -162,9 +177,9 @@ fn stays() {
 }
 
 fn no_memory() {
-    let (target, name) = (NamedSegment::create(100).unwrap(), unique("other"));
-    let path = format!("/dev/shm/{name}");
-    let refused = || NamedSegment::attach(&name).unwrap_err();
+    let (target, other) = (NamedSegment::create(100).unwrap(), ByHand(unique("other")));
+    let path = other.path();
+    let refused = || NamedSegment::attach(&other.0).unwrap_err();
     symlink(target.name(), &path).unwrap();
     assert!(matches!(refused(), NamedError::NotMemory { .. }));
     fs::remove_file(&path).unwrap();
@@ -176,18 +191,15 @@ fn no_memory() {
     fs::remove_file(&path).unwrap();
     fs::File::create_new(&path).unwrap();
     assert!(matches!(refused(), NamedError::Empty));
-    fs::remove_file(&path).unwrap();
 }
 
 fn swapped() {
-    let name = unique("swapped");
-    let path = format!("/dev/shm/{name}");
-    let segment = NamedSegment::create_named(&name, 100).unwrap();
-    fs::remove_file(&path).unwrap();
-    fs::write(&path, "of somebody else").unwrap();
+    let swapped = ByHand(unique("swapped"));
+    let segment = NamedSegment::create_named(&swapped.0, 100).unwrap();
+    fs::remove_file(swapped.path()).unwrap();
+    fs::write(swapped.path(), "of somebody else").unwrap();
     drop(segment);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "of somebody else");
-    fs::remove_file(&path).unwrap();
+    assert_eq!(fs::read_to_string(swapped.path()).unwrap(), "of somebody else");
 }
 
 fn forked() {

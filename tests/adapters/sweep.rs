@@ -6,7 +6,7 @@ use pannier::adapters::named::{NamedSegment, sweep};
 
 use crate::parts::{command, start};
 use crate::runner::Test;
-use crate::segments::{is_there, unique};
+use crate::segments::{ByHand, is_there, unique};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the_name_of_a_killed_owner_is_swept_and_a_living_ones_is_not", killed),
@@ -52,13 +52,12 @@ fn ended() {
 }
 
 fn chosen() {
-    let name = unique("chosen");
-    let mut owner = start(command("own a segment of this name", &name));
-    assert_eq!(owner.line(), name);
+    let chosen = ByHand(unique("chosen"));
+    let mut owner = start(command("own a segment of this name", &chosen.0));
+    assert_eq!(owner.line(), chosen.0);
     owner.kill();
-    assert!(!sweep().unwrap().contains(&name));
-    assert!(is_there(&name));
-    fs::remove_file(format!("/dev/shm/{name}")).unwrap();
+    assert!(!sweep().unwrap().contains(&chosen.0));
+    assert!(is_there(&chosen.0));
 }
 
 /// Names as `create` makes them, with a field that says something else.
@@ -74,12 +73,13 @@ fn judged() {
     let made = |pid: &str, start: &str, boot: &str, pids: &str, clock: &str, rest: &str| {
         format!("pannier-{pid}-{start}-{boot}-{pids}-{clock}-{rest}")
     };
-    let dead = [
+    let by_hand = |names: Vec<String>| names.into_iter().map(ByHand).collect::<Vec<_>>();
+    let dead = by_hand(vec![
         made(pid, &later, boot, pids, clock, "999"),
         made(pid, start, "0", pids, clock, "999"),
         made(nobody, start, boot, pids, clock, "999"),
-    ];
-    let kept = [
+    ]);
+    let kept = by_hand(vec![
         made(pid, start, boot, pids, clock, "999"),
         made(nobody, start, boot, other, clock, "999"),
         made(nobody, start, boot, pids, other, "999"),
@@ -88,17 +88,16 @@ fn judged() {
         made(nobody, start, "x", pids, clock, "999"),
         made("", start, boot, pids, clock, "999"),
         format!("pannier-{pid}"),
-    ];
-    for name in dead.iter().chain(&kept) {
-        fs::write(format!("/dev/shm/{name}"), "left").unwrap();
+    ]);
+    for left in dead.iter().chain(&kept) {
+        fs::write(left.path(), "left").unwrap();
     }
     let swept = sweep().unwrap();
-    for name in &dead {
+    for ByHand(name) in &dead {
         assert!(swept.contains(name) && !is_there(name), "{name} was kept");
     }
-    for name in &kept {
+    for ByHand(name) in &kept {
         assert!(!swept.contains(name) && is_there(name), "{name} was swept");
-        fs::remove_file(format!("/dev/shm/{name}")).unwrap();
     }
     assert!(is_there(mine.name()));
 }

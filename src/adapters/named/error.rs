@@ -111,7 +111,8 @@ pub enum NamedError {
 /// use pannier::adapters::named::{NameFault, NamedError, NamedSegment};
 ///
 /// let refused = NamedSegment::create_named("a/b", 100);
-/// assert!(matches!(refused, Err(NamedError::Name { why: NameFault::Character { at: 1 }, .. })));
+/// let Err(NamedError::Name { why, .. }) = refused else { panic!("{refused:?}") };
+/// assert!(matches!(why, NameFault::Character { at: 1, .. }));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
