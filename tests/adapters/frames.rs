@@ -1,9 +1,11 @@
 //! Frames over ipc-channel: what is sent arrives, and what need not be copied is not.
 
 use ipc_channel::ipc::{self, IpcSharedMemory};
-use pannier::adapters::ipc_channel::{IpcFrame, REGIONS_MAX, from_shared_memory};
+use pannier::adapters::ipc_channel::{IpcFrame, REGIONS_MAX, THRESHOLD, from_shared_memory};
 use pannier::{Buffer, CodecError, Encoder};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
 use crate::parts::{Answer, Mixed, Request, command, echo, start};
@@ -29,10 +31,15 @@ fn plays(part: &str) {
     start(command(part, "")).ends_well();
 }
 
+/// With the threshold of frames elsewhere, which needs less memory than that of `IpcFrame::encode`.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<IpcFrame<T>, CodecError> {
+    IpcFrame::encode_with(&Encoder::new(), value)
+}
+
 /// Through a channel, within this process.
-fn through<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> (T, u64) {
+fn through<T: Serialize + DeserializeOwned>(value: &T) -> (T, u64) {
     let (sender, receiver) = ipc::channel().unwrap();
-    let frame = IpcFrame::encode(value).unwrap();
+    let frame = encode(value).unwrap();
     let copies = frame.copies();
     sender.send(frame).unwrap();
     (receiver.recv().unwrap().decode().unwrap(), copies)
@@ -48,7 +55,7 @@ fn there_and_back() {
         let columns = vec![column(len, 0), column(len / 2, 7)];
         let value: Mixed = (format!("{len}"), columns, Buffer::from(vec![7; 5_000]));
         let (answer, answers) = ipc::channel::<Answer>().unwrap();
-        let frame = IpcFrame::encode(&value).unwrap();
+        let frame = encode(&value).unwrap();
         sender.send(Request::Echo { frame, answer }).unwrap();
         let back = answers.recv().unwrap();
         assert_eq!(back.copies, 0, "copied on the way back, with {len}");
@@ -64,7 +71,7 @@ fn sent_on() {
     assert!(lies_in_shared_memory(&value.0) && lies_in_shared_memory(&value.1));
     // A part of it, too; and to itself, so that the address shows it.
     let parts = (value.0.slice(1_000..9_000), value.1.slice(1..), value.0.clone());
-    let frame = IpcFrame::encode(&parts).unwrap();
+    let frame = encode(&parts).unwrap();
     assert_eq!((frame.copies(), frame.copied_bytes()), (0, 0));
     let again = frame.decode().unwrap();
     assert_eq!(again.0.as_ptr(), &raw const value.0[1_000]);
@@ -77,10 +84,14 @@ fn sent_on() {
 fn small() {
     let maps = shared_maps().len();
     let value: Mixed = ("small".into(), vec![column(511, 0)], Buffer::default());
-    let frame = IpcFrame::encode(&value).unwrap();
+    let frame = encode(&value).unwrap();
     assert_eq!(shared_maps().len(), maps);
     assert_eq!(frame.copies(), 0);
     assert_eq!(through(&value), (value, 0));
+    for (len, copies) in [(THRESHOLD - 1, 0), (THRESHOLD, 1)] {
+        let buffer: Buffer<u8> = vec![7; len].into();
+        assert_eq!(IpcFrame::encode(&buffer).unwrap().copies(), copies, "{len} bytes");
+    }
 }
 
 fn packed() {
@@ -104,7 +115,7 @@ fn packed() {
 fn largest() {
     let mut buffers: Vec<Buffer<u8>> = (0..40).map(|n| vec![n; 5_000].into()).collect();
     buffers.insert(20, vec![99; 1 << 20].into());
-    let frame = IpcFrame::encode(&buffers).unwrap();
+    let frame = encode(&buffers).unwrap();
     assert_eq!(frame.copied_bytes(), (1 << 20) + 5_000 * (28 + 2 * 12));
     assert_eq!(frame.decode().unwrap(), buffers);
 }
@@ -139,7 +150,7 @@ fn twice() {
 }
 
 fn several() {
-    let frame = IpcFrame::encode(&column(10_000, 0)).unwrap();
+    let frame = encode(&column(10_000, 0)).unwrap();
     for _ in 0..3 {
         let (sender, receiver) = ipc::channel().unwrap();
         sender.send(frame.clone()).unwrap();
@@ -152,8 +163,7 @@ fn beside() {
     let many: Vec<Buffer<f64>> = (0..100).map(|n| column(600, n)).collect();
     let (sender, receiver) = ipc::channel::<Message>().unwrap();
     let (answer, answered) = ipc::channel().unwrap();
-    let encode = || IpcFrame::encode(&many).unwrap();
-    sender.send((encode(), answer, encode())).unwrap();
+    sender.send((encode(&many).unwrap(), answer, encode(&many).unwrap())).unwrap();
     let (first, answer, second) = receiver.recv().unwrap();
     answer.send(7).unwrap();
     assert_eq!(answered.recv().unwrap(), 7);
@@ -168,7 +178,7 @@ pub(crate) fn without_descriptors() {
     let mut frames = Vec::new();
     std::panic::set_hook(Box::new(|_| {}));
     let refused = loop {
-        match IpcFrame::encode(&columns) {
+        match encode(&columns) {
             Ok(frame) => frames.push(frame),
             Err(refused) => break refused,
         }
@@ -176,7 +186,7 @@ pub(crate) fn without_descriptors() {
     assert!(matches!(&refused, CodecError::Buffer(_)), "{refused:?}");
     assert!(frames.len() < 7);
     drop(frames);
-    let frame = IpcFrame::encode(&columns).unwrap();
+    let frame = encode(&columns).unwrap();
     assert_eq!(frame.decode().unwrap(), columns);
 }
 
@@ -187,7 +197,7 @@ pub(crate) fn nothing_is_kept() {
     let before = (count("fd"), shared_maps().len());
     for _ in 0..100 {
         assert_eq!(through(&columns).0, columns);
-        let unused = IpcFrame::encode(&columns).unwrap();
+        let unused = encode(&columns).unwrap();
         drop(unused);
     }
     assert_eq!((count("fd"), shared_maps().len()), before);

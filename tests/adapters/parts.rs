@@ -105,7 +105,7 @@ fn play_echo(server: &str) {
     let (sender, receiver) = ipc::channel().unwrap();
     IpcSender::connect(server.to_owned()).unwrap().send(sender).unwrap();
     while let Ok(Request::Echo { frame, answer }) = receiver.recv() {
-        let frame = IpcFrame::encode(&frame.decode().unwrap()).unwrap();
+        let frame = crate::frames::encode(&frame.decode().unwrap()).unwrap();
         let copies = frame.copies();
         answer.send(Answer { frame, copies }).unwrap();
     }

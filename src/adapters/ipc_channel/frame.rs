@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::plan::{Gather, lay_out};
+use super::plan::{Gather, THRESHOLD, lay_out};
 use super::region::Region;
 use crate::buffer::Buffer;
 use crate::codec::{Bodies, Body, CodecError, Copies, Encoder, Reader};
@@ -68,7 +68,7 @@ struct Wire {
 }
 
 impl<T: Serialize + ?Sized> IpcFrame<T> {
-    /// Writes `value`; large buffers go into shared memory.
+    /// Writes `value`; buffers of [`THRESHOLD`] bytes and more go into shared memory.
     ///
     /// # Errors
     ///
@@ -87,13 +87,11 @@ impl<T: Serialize + ?Sized> IpcFrame<T> {
     /// # Ok::<(), pannier::CodecError>(())
     /// ```
     pub fn encode(value: &T) -> Result<Self, CodecError> {
-        Self::encode_with(&Encoder::new(), value)
+        Self::encode_with(&Encoder::new().threshold(THRESHOLD), value)
     }
 
-    /// Writes `value` as this encoder does: its threshold says what is large.
-    ///
-    /// A region costs some tens of microseconds in all, so with many buffers of a few KiB a higher
-    /// threshold may be faster.
+    /// Writes `value` as this encoder does; its threshold (4 KiB, unless it was set) says what goes
+    /// into shared memory.
     ///
     /// # Errors
     ///
@@ -106,9 +104,9 @@ impl<T: Serialize + ?Sized> IpcFrame<T> {
     /// use pannier::{Buffer, Encoder};
     ///
     /// let column: Buffer<f64> = vec![0.5; 2_000].into();
-    /// assert_eq!(IpcFrame::encode(&column)?.copies(), 1);
-    /// let in_band = IpcFrame::encode_with(&Encoder::new().threshold(1 << 16), &column)?;
-    /// assert_eq!(in_band.copies(), 0);
+    /// assert_eq!(IpcFrame::encode(&column)?.copies(), 0);
+    /// let shared = IpcFrame::encode_with(&Encoder::new().threshold(1 << 10), &column)?;
+    /// assert_eq!(shared.copies(), 1);
     /// # Ok::<(), pannier::CodecError>(())
     /// ```
     pub fn encode_with(encoder: &Encoder, value: &T) -> Result<Self, CodecError> {

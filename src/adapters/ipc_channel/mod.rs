@@ -22,7 +22,7 @@
 //!
 //! | buffer | copies |
 //! | --- | --- |
-//! | below the encoder's threshold (4 KiB) | it is part of the message's bytes |
+//! | below [`THRESHOLD`] (64 KiB) | it is part of the message's bytes |
 //! | on the heap | one, into an `IpcSharedMemory` |
 //! | received in an `IpcFrame`, or made by [`from_shared_memory`] | none |
 //! | on arrival | none: it is a view of the `IpcSharedMemory` |
@@ -42,8 +42,8 @@
 //! with it is a [`CodecError`](crate::CodecError). But the *bytes of buffers* lie in memory that the
 //! sender has mapped writable too, which no seal holds: a sender that writes there later changes
 //! them under the receiver's `&[T]`, and one that truncates it ends the receiver by SIGBUS. And
-//! `ipc-channel` itself panics on some messages that its own code would not send, on an empty memory
-//! object for one, and when it runs out of descriptors while it sends. So this is for programs that
+//! `ipc-channel` (0.23.1) itself panics on some messages that its own code would not send, lends a null
+//! slice for a memory object of no bytes, and panics when it runs out of descriptors while it sends. So this is for programs that
 //! trust each other not to be hostile; where they do not, send the frame's bytes
 //! ([`to_vec`](crate::to_vec)) over a channel of bytes, or use `pannier::shm::SealedSegment`.
 //!
@@ -56,5 +56,5 @@ mod plan;
 mod region;
 
 pub use self::frame::IpcFrame;
-pub use self::plan::REGIONS_MAX;
+pub use self::plan::{REGIONS_MAX, THRESHOLD};
 pub use self::region::from_shared_memory;

@@ -18,6 +18,13 @@ use crate::frame::{Descriptor, Kind};
 /// `ipc-channel` permits 64 in a message; so two frames fit in one, with four channels beside them.
 pub const REGIONS_MAX: usize = 30;
 
+/// From this length on [`IpcFrame::encode`](super::IpcFrame::encode) puts buffers into shared memory.
+///
+/// A region is made, sent, mapped three times and faulted in page by page: below this it takes longer
+/// than two more copies of the bytes. (For what an [`Encoder`](crate::Encoder) says otherwise, see
+/// [`IpcFrame::encode_with`](super::IpcFrame::encode_with).)
+pub const THRESHOLD: usize = 64 << 10;
+
 /// Takes every payload out of band. Where it will lie is said when all of them are known.
 #[derive(Default)]
 pub(super) struct Gather {
