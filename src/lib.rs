@@ -35,6 +35,7 @@
 //! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
 //! | talk to one other process | module `channel` |
 //! | share memory without a pool | `shm::Segment`, `shm::Arena` |
+//! | use `ipc-channel`, or memory with a name | module `adapters` |
 //! | read what a stranger wrote | [`Limits`], [`FrameError`] |
 //!
 //! # Layers

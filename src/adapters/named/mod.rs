@@ -64,12 +64,12 @@
 
 mod copy;
 mod error;
+mod leftovers;
 mod memory;
 mod name;
 mod object;
 mod segment;
-mod sweep;
 
 pub use self::error::{NameFault, NamedError};
+pub use self::leftovers::sweep;
 pub use self::segment::NamedSegment;
-pub use self::sweep::sweep;
