@@ -35,6 +35,7 @@
 //! | carry the buffers of a value yourself | [`BufferSink`], [`BufferSource`] |
 //! | talk to one other process | module `channel` |
 //! | share memory without a pool | `shm::Segment`, `shm::Arena` |
+//! | use `ipc-channel`, or memory with a name | module `adapters` |
 //! | read what a stranger wrote | [`Limits`], [`FrameError`] |
 //!
 //! # Layers
@@ -49,7 +50,11 @@
 //! | `channel` | channel | values between two processes |
 //! | `pool` (default) | process, task, pool, parallel | workers and maps |
 //!
-//! Two more features are for tests: `arbitrary` makes random values of this library's types, and
+//! Two more features are bridges, in module `adapters`: `ipc-channel` sends frames over the senders of
+//! the crate of that name (and needs Rust 1.86), `named` has shared memory with a name, for programs in
+//! other languages too.
+//!
+//! And two are for tests: `arbitrary` makes random values of this library's types, and
 //! `fuzzing` brings what a fuzzer of frames and of your own messages needs, outside of the semver
 //! promises: module `fuzzing`.
 //!
@@ -63,6 +68,8 @@
     expect(dead_code, unused_imports, reason = "parts of a floor that only the floors above call")
 )]
 
+#[cfg(any(feature = "ipc-channel", feature = "named"))]
+pub mod adapters;
 mod buffer;
 #[cfg(feature = "channel")]
 pub mod channel;

@@ -247,8 +247,9 @@ struct Foreign<O> {
 }
 
 impl<O: Send + Sync + 'static> Owner for Foreign<O> {
+    /// The value itself: its type is known to whoever lent it.
     fn as_any(&self) -> &dyn Any {
-        self
+        &self.owner
     }
 
     fn place(&self) -> Place {

@@ -251,9 +251,7 @@ impl Encoder {
         value: &T,
         sink: &mut (impl BufferSink + ?Sized),
     ) -> Result<Vec<u8>, CodecError> {
-        let mut writer = Writer::new(&self.options);
-        writer.push(value, &mut Parts(sink))?;
-        Ok(writer.into_parts().0)
+        Ok(self.placed_by(&mut Parts(sink), value)?.0)
     }
 
     /// This encoder, with checksums as said here if nobody has said otherwise.
@@ -268,7 +266,8 @@ impl Encoder {
         self.sync
     }
 
-    fn head(&self) -> HeadOptions {
+    /// What stands in the header of this encoder's frames.
+    pub(crate) fn head(&self) -> HeadOptions {
         HeadOptions { tag: self.tag, checksum: self.checksum.unwrap_or(false), may: 0 }
     }
 
@@ -277,8 +276,17 @@ impl Encoder {
         &self,
         value: &T,
     ) -> Result<(Vec<u8>, Vec<Placed>), CodecError> {
+        self.placed_by(&mut Inline { least_align: if self.page_aligned { 12 } else { 0 } }, value)
+    }
+
+    /// Metadata and buffers, which go where the sink says.
+    pub(crate) fn placed_by<T: Serialize + ?Sized>(
+        &self,
+        sink: &mut dyn Sink,
+        value: &T,
+    ) -> Result<(Vec<u8>, Vec<Placed>), CodecError> {
         let mut writer = Writer::new(&self.options);
-        writer.push(value, &mut Inline { least_align: if self.page_aligned { 12 } else { 0 } })?;
+        writer.push(value, sink)?;
         Ok(writer.into_parts())
     }
 }

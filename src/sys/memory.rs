@@ -33,12 +33,17 @@ pub(crate) fn create(name: &'static str, len: u64) -> io::Result<OwnedFd> {
 
 /// Gives an object or file its length and all its pages, in steps: one that a signal interrupts is
 /// undone by the kernel, and under a profiler's timer a large one would never come to its end.
-pub(super) fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
+pub(crate) fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
     if getrlimit(Resource::Fsize).current.is_some_and(|limit| len > limit) {
         // Asking would be answered by SIGXFSZ.
         return Err(Errno::FBIG.into());
     }
     ftruncate(fd, len)?;
+    fill_all(fd, len)
+}
+
+/// Gives all pages to an object that is `len` bytes long already.
+pub(crate) fn fill_all(fd: &OwnedFd, len: u64) -> io::Result<()> {
     steps(len).try_for_each(|(offset, step)| fill(fd, offset, step))
 }
 
