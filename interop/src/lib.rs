@@ -6,7 +6,10 @@
 //! | to | see | program |
 //! | --- | --- | --- |
 //! | send arrays of any shape and order | [`NdArray`] | `arrays` |
+//! | send record batches of Arrow | [`Batch`] | `batches` |
 
 mod array;
+mod batch;
 
 pub use crate::array::NdArray;
+pub use crate::batch::{Batch, BatchError, from_arrow, to_arrow};
