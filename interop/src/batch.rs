@@ -39,6 +39,14 @@ pub enum BatchError {
     /// Only flat columns travel: numbers, times, booleans, strings and bytes.
     #[error("a column of type {0} does not travel")]
     Type(DataType),
+    /// There are not as many columns as the schema has.
+    #[error("{columns} columns for a schema of {fields}")]
+    Columns {
+        /// How many there are.
+        columns: usize,
+        /// How many there should be.
+        fields: usize,
+    },
     /// The bitmap of nulls is too short for its rows.
     #[error("a bitmap of {len} bytes has no {rows} bits from bit {offset} on")]
     Nulls {
@@ -176,6 +184,10 @@ impl TryFrom<Parts> for Batch {
 
     fn try_from(parts: Parts) -> Result<Self, BatchError> {
         let Parts { schema, rows, columns } = parts;
+        let (count, fields) = (columns.len(), schema.fields().len());
+        if count != fields {
+            return Err(BatchError::Columns { columns: count, fields });
+        }
         let mut memory = Vec::new();
         let arrays = columns.into_iter().zip(schema.fields());
         let arrays: Result<Vec<ArrayRef>, _> =

@@ -449,6 +449,7 @@ impl<S, R> Drop for Channel<S, R> {
 
 /// For event loops: readable as soon as there is something to receive or the peer has gone, once
 /// [`try_recv`](Channel::try_recv) has said [`Empty`](TryRecvError::Empty). Only to be waited for.
+/// It is the same one, and open, until the channel is dropped.
 impl<S, R> AsFd for Channel<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end().as_fd()
