@@ -45,9 +45,9 @@ use tokio::task;
 ///     assert_eq!(ours.recv().await?, 49);
 ///     drop(ours);
 ///     squares.await?;
-///     Ok(())
-/// })
-/// # as Result<(), Box<dyn std::error::Error>>
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct AsyncChannel<S, R> {
