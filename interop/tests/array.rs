@@ -136,6 +136,8 @@ fn arrays() -> impl Strategy<Value = ArrayD<f64>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_array_comes_back_equal_and_only_those_with_holes_are_copied(array in arrays()) {
         let is_whole = array.as_slice_memory_order().is_some();

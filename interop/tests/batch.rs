@@ -256,6 +256,8 @@ fn kinds() -> impl Strategy<Value = DataType> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_slice_of_a_slice_comes_back_equal(
         rows in 0_usize..3_000, first in any::<(u16, u16)>(), second in any::<(u16, u16)>(),
