@@ -51,6 +51,43 @@ pub enum TrySendError<S> {
     Encode(S, CodecError),
 }
 
+impl<S> SendError<S> {
+    /// The value that was not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (ours, theirs) = pannier::channel::pair::<u32, ()>()?;
+    /// drop(theirs);
+    /// assert_eq!(ours.send(7).unwrap_err().into_inner(), 7);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        let (SendError::Closed(value) | SendError::Encode(value, _)) = self;
+        value
+    }
+}
+
+impl<S> TrySendError<S> {
+    /// The value that was not sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (ours, theirs) = pannier::channel::pair::<u32, ()>()?;
+    /// drop(theirs);
+    /// assert_eq!(ours.try_send(7).unwrap_err().into_inner(), 7);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        use TrySendError::{Closed, Encode, Full};
+        let (Full(value) | Closed(value) | Encode(value, _)) = self;
+        value
+    }
+}
+
 /// Why [`recv`](super::Channel::recv) has nothing.
 ///
 /// # Examples

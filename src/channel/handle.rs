@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bytemuck::Pod;
+
 use super::end::{End, forked, used};
 use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::pack::pack;
@@ -19,9 +21,11 @@ use super::receive::{Message, Silence, Until};
 use super::send::Refused;
 use super::sink::pool_limits;
 use super::spin::Spin;
+use crate::buffer::{self, BufferMut, element_bytes};
 use crate::codec::{Bodies, CodecError, Data, Reader};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Limits, check_metadata};
+use crate::shm::Store;
 use crate::sys::inherit;
 
 /// A new channel: what one end sends, the other receives.
@@ -230,6 +234,52 @@ impl<S: Data, R: Data> Channel<S, R> {
         self.receive(until).map_err(TryRecvError::from)
     }
 
+    /// A writable buffer of `len` items in this end's memory; frozen, it is sent without a copy.
+    ///
+    /// A recycled block keeps its old contents: write every element.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`] when the machine, or a control group of this process, has not so much
+    /// left; [`Error::Io`] when descriptors are used up; [`Error::ForkedHandle`] in a forked child.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (ours, theirs) = pannier::channel::pair::<pannier::Buffer<f64>, ()>()?;
+    /// let mut column = ours.alloc::<f64>(100_000)?;
+    /// column.fill(0.5);
+    /// ours.send(column.freeze()).unwrap();
+    /// assert_eq!(theirs.recv().unwrap()[99_999], 0.5);
+    /// assert_eq!(ours.payload_copies(), 0);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn alloc<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
+        if !self.end().is_here() {
+            return Err(Error::ForkedHandle);
+        }
+        match element_bytes::<T>(len)? {
+            0 => buffer::alloc(0), // Nothing to keep: no block for it.
+            bytes => self.end().places.alloc(bytes, false)?.cast_aligned(),
+        }
+    }
+
+    /// Buffers that this end had to copy into its memory to send them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (ours, _theirs) = pannier::channel::pair::<pannier::Buffer<f64>, ()>()?;
+    /// ours.send(vec![0.5; 100_000].into()).unwrap(); // from the heap
+    /// assert_eq!(ours.payload_copies(), 1);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn payload_copies(&self) -> u64 {
+        let is_here = self.end().is_here();
+        if is_here { self.end().lock_sending().copies.count } else { 0 }
+    }
+
     /// Gives this end to the program that `command` starts, which finds it by
     /// [`from_env`](Self::from_env) under the same name.
     ///
@@ -264,7 +314,7 @@ impl<S: Data, R: Data> Channel<S, R> {
     pub fn hand_to(mut self, command: &mut Command, name: &str) -> Result<()> {
         let variable = variable(name)?;
         if !self.end().is_here() {
-            return Err(crate::error::Error::ForkedHandle);
+            return Err(Error::ForkedHandle);
         }
         if self.end().was_used() {
             return Err(used().into());
@@ -399,6 +449,7 @@ impl<S, R> Drop for Channel<S, R> {
 
 /// For event loops: readable as soon as there is something to receive or the peer has gone, once
 /// [`try_recv`](Channel::try_recv) has said [`Empty`](TryRecvError::Empty). Only to be waited for.
+/// It is the same one, and open, until the channel is dropped.
 impl<S, R> AsFd for Channel<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end().as_fd()

@@ -111,9 +111,10 @@ fn forked() {
             ours.recv().is_err_and(|error| is_refused(&error)),
             theirs.try_recv().is_err_and(|error| is_refused(&error)),
             theirs.hand_to(&mut Command::new("true"), "x").is_err(),
+            ours.alloc::<u64>(1).is_err_and(|error| is_refused(&error)),
         ];
         drop((received, ours));
-        let sound = shared_maps().is_empty() && refused == [true; 5];
+        let sound = shared_maps().is_empty() && refused == [true; 6];
         // SAFETY: ends this process, without the exit handlers that are its parent's.
         unsafe { libc::_exit(i32::from(!sound)) };
     }

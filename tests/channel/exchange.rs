@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_received_buffer_lies_in_shared_memory_and_outlives_the_channel", outlives),
     ("a_buffer_that_comes_back_is_the_same_memory", comes_back),
     ("blocks_are_used_again_when_the_peer_lets_go_of_them", recycled),
+    ("a_buffer_that_was_filled_in_an_ends_memory_is_not_copied", filled_in_place),
     ("one_heap_buffer_sent_many_times_is_copied_once", copied_once),
     ("buffers_are_dropped_on_other_threads_than_they_came_on", dropped_elsewhere),
     ("several_threads_send_and_receive", several_threads),
@@ -137,6 +138,21 @@ fn recycled() {
         seen.insert(received.as_ptr().addr());
     }
     assert!(seen.len() <= 2, "{} blocks for one message at a time", seen.len());
+}
+
+fn filled_in_place() {
+    let (ours, theirs) = channel::pair::<Buffer<u64>, Buffer<u64>>().unwrap();
+    for len in [0, 1, 10_000, 1_000_000] {
+        let mut column = ours.alloc::<u64>(len).unwrap();
+        column.fill(7);
+        ours.send(column.freeze()).unwrap();
+        let received = theirs.recv().unwrap();
+        assert!(received.len() == len && received.iter().all(|&item| item == 7));
+        assert!(received.is_shared() || len < 512);
+    }
+    assert_eq!((ours.payload_copies(), theirs.payload_copies()), (0, 0));
+    theirs.send(vec![7; 10_000].into()).unwrap();
+    assert_eq!((ours.payload_copies(), theirs.payload_copies()), (0, 1));
 }
 
 fn copied_once() {
