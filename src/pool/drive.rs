@@ -99,10 +99,13 @@ impl Inner {
                 crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
                 _ => (len, 0),
             });
-        self.with_core(|core| {
-            let Some(peer) = core.peer(worker) else { return };
-            let sent = peer.grant(granted, &self.memory);
-            core.after_send(self, worker, sent);
+        self.with_core(|core| match (core.peer(worker), granted) {
+            (Some(peer), granted) => {
+                let sent = peer.grant(granted, &self.memory);
+                core.after_send(self, worker, sent);
+            }
+            (None, Ok(name)) => self.memory.ungrant(slot, worker.generation, name),
+            (None, Err(_)) => {}
         });
     }
 

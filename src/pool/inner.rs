@@ -9,13 +9,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Source};
 use super::drive::Bells;
 use super::payload::Payload;
-use super::pending::{Answer, Fault};
+use super::pending::{Answer, Fault, Wake};
 use super::scheduler::{Config, Refused, Shutdown};
 use super::stats::{Counters, Stats};
 use crate::channel::Pulse;
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     next_id: AtomicU64,
     /// Contexts that nobody needs any more, for the workers to hear of.
     forgotten: Mutex<Vec<u64>>,
+    /// Of futures that have their answer, for the pool's thread to call.
+    wakers: Mutex<Vec<task::Waker>>,
     thread: Mutex<Option<Thread<()>>>,
 }
 
@@ -78,6 +81,7 @@ impl Inner {
             attempts,
             next_id: AtomicU64::new(1),
             forgotten: Mutex::default(),
+            wakers: Mutex::default(),
             thread: Mutex::default(),
         }))
     }
@@ -116,9 +120,33 @@ impl Inner {
         for Resolved { payload, answer } in resolved {
             let pending = payload.pending.clone();
             drop(payload);
-            if pending.answer(answer) {
-                self.nudge();
-            }
+            let wake = pending.answer(answer);
+            self.wake(wake);
+        }
+    }
+
+    /// Wakers are called by the pool's thread only: another one may be a driver, who must not be kept
+    /// from the bells.
+    fn wake(&self, Wake { driver, waker }: Wake) {
+        if driver {
+            self.nudge();
+        }
+        let Some(waker) = waker else { return };
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+        self.waker.wake();
+        if self.lock().is_closed() {
+            // That thread may have ended before it could see this one.
+            self.call_wakers();
+        }
+    }
+
+    /// Calls the wakers of what was answered.
+    pub(super) fn call_wakers(&self) {
+        let wakers =
+            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in wakers {
+            // Its panic must not end the pool's thread.
+            let _panicked = crate::task::catch(|| waker.wake());
         }
     }
 
@@ -138,7 +166,8 @@ impl Inner {
                 Refused::ShutDown => Fault::Closed,
                 Refused::Broken => self.lock().broken(),
             };
-            let _no_driver = pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+            let _nobody_waits =
+                pending.answer(Answer { first: 0, count: items, result: Err(fault) });
         }
     }
 
@@ -208,10 +237,10 @@ impl Inner {
     pub(super) fn abandon(&self) {
         let waiting = self.lock().abandon();
         for payload in waiting {
-            if payload.pending.abandon() {
-                self.nudge();
-            }
+            let wake = payload.pending.abandon();
+            self.wake(wake);
         }
+        self.call_wakers();
     }
 
     /// The pool's thread has come to its end.

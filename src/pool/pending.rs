@@ -110,6 +110,15 @@ pub(super) fn copy_of(error: &CodecError) -> CodecError {
     }
 }
 
+/// Who waits for an answer elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Wake {
+    /// The thread that sleeps as a driver.
+    pub(super) driver: bool,
+    /// Foreign code, to be called without any lock.
+    pub(super) waker: Option<Waker>,
+}
+
 impl Pending {
     pub(crate) fn new(items: u32) -> Self {
         let open = std::iter::once(0..items).filter(|items| !items.is_empty()).collect();
@@ -142,12 +151,12 @@ impl Pending {
         if state.open.is_empty() { Vec::new() } else { state.tasks.clone() }
     }
 
-    /// Whether a driver sleeps that has to be woken for it.
+    /// Gives an answer; who has to be woken for it beside the threads that sleep here is told.
     #[must_use]
-    pub(super) fn answer(&self, answer: Answer) -> bool {
+    pub(super) fn answer(&self, answer: Answer) -> Wake {
         let mut state = self.lock();
         if state.abandoned {
-            return false;
+            return Wake::default();
         }
         state.close(answer.first..answer.first + answer.count);
         state.answers.push(answer);
@@ -156,7 +165,7 @@ impl Pending {
 
     /// Answers every item that has no answer.
     #[must_use]
-    pub(super) fn abandon(&self) -> bool {
+    pub(super) fn abandon(&self) -> Wake {
         let mut state = self.lock();
         state.abandoned = true;
         for open in std::mem::take(&mut state.open) {
@@ -166,18 +175,15 @@ impl Pending {
         self.wake(state)
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) -> bool {
-        let (waker, sleepers, drives) = (state.waker.take(), state.sleepers, state.drives);
+    fn wake(&self, mut state: MutexGuard<'_, State>) -> Wake {
+        let wake = Wake { driver: state.drives, waker: state.waker.take() };
+        let sleepers = state.sleepers;
         drop(state);
         if sleepers > 0 {
             // A system call even if nobody sleeps.
             self.changed.notify_all();
         }
-        if let Some(waker) = waker {
-            // A waker is foreign code; its panic must not end the pool's thread.
-            let _panicked = crate::task::catch(|| waker.wake());
-        }
-        drives
+        wake
     }
 
     /// The thread that waits is about to sleep as a driver, unless there are answers.

@@ -102,7 +102,7 @@ impl Inner {
         self.counters.tasks_submitted.add(items.into());
         self.counters.tasks_failed.add(items.into());
         let pending = Arc::new(Pending::new(items));
-        let _no_driver = pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+        let _nobody_waits = pending.answer(Answer { first: 0, count: items, result: Err(fault) });
         pending
     }
 }

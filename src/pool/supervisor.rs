@@ -42,6 +42,7 @@ fn run(inner: &Inner) {
         inner.abandon();
     }
     inner.close();
+    inner.call_wakers();
 }
 
 fn supervise(inner: &Inner) -> io::Result<()> {
@@ -68,6 +69,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
             core.scheduler.handle_timeout(now);
             check_deadlines(core);
         });
+        inner.call_wakers();
     }
 }
 
