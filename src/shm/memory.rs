@@ -544,16 +544,19 @@ mod tests {
     fn a_block_for_a_worker_that_died_meanwhile_is_taken_back() {
         for dies_first in [true, false] {
             let memory = Memory::new(8 << 20);
-            if dies_first {
+            let grant = || memory.grant(3, 1, 1 << 20).unwrap();
+            let name = if dies_first {
                 memory.forget_worker(3, 1);
-            }
-            let name = memory.grant(3, 1, 1 << 20).unwrap();
+                grant()
+            } else {
+                let name = grant();
+                memory.forget_worker(3, 1);
+                name
+            };
             // The next worker in that place has one of its own.
             let next = memory.grant(3, 2, 1 << 20).unwrap();
-            if !dies_first {
-                memory.forget_worker(3, 1);
-            }
             memory.ungrant(3, 1, name);
+            assert_eq!(memory.stats().blocks_live, 1);
             memory.release(3, &[next]).unwrap();
             memory.forget_worker(3, 2);
             assert_eq!((memory.stats().blocks_live, memory.stats().segments_live), (0, 0));
