@@ -25,7 +25,6 @@ use super::core::{Core, Source};
 use super::inner::Inner;
 use super::peer::Answer;
 use super::pending::Pending;
-use super::receive;
 use super::scheduler::{Event, WorkerId};
 use crate::channel::{Heard, Spin};
 use crate::sys::poller::{Interest, Poller, Waker};
@@ -205,12 +204,11 @@ fn hear(core: &mut Core, inner: &Inner, worker: WorkerId) {
         }
         None => {}
     }
-    let heard = peer.end.listen();
+    if !matches!(peer.end.listen(), Ok(Heard::Bell)) {
+        // It would be reported for ever. What the worker publishes until its death counts.
+        inner.bells.sockets.remove(&peer.end);
+        return core.tell(Event::WorkerSuspect { worker });
+    }
     let sent = peer.flush();
     core.after_send(inner, worker, sent);
-    if !matches!(heard, Ok(Heard::Bell)) {
-        // What it published before its end counts.
-        receive::some(core, inner, worker.slot, &mut Vec::new());
-        receive::hear_no_more(core, inner, worker);
-    }
 }

@@ -58,7 +58,7 @@ pub(super) enum Stage {
     /// It cannot be used, and is on its way out.
     Unfit(StartFailure),
     Ready,
-    /// It says no more, or nothing sensible: it is dead or dying, and is not listened to.
+    /// It said nothing sensible, and is not listened to any more.
     Lost,
     /// This process has killed it.
     Killed,

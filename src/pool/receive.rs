@@ -46,10 +46,10 @@ pub(super) fn some(core: &mut Core, inner: &Inner, slot: usize, wants: &mut Want
     core.give_record(record);
 }
 
-/// A worker says no more, or nothing sensible.
-pub(super) fn hear_no_more(core: &mut Core, inner: &Inner, worker: WorkerId) {
+/// A worker says nothing sensible.
+fn hear_no_more(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if let Some(peer) = core.peer(worker) {
-        // Without this the end of file would be reported for ever.
+        // Its bells mean nothing any more.
         inner.bells.sockets.remove(&peer.end);
         peer.lose();
     }
