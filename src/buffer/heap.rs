@@ -79,7 +79,9 @@ const MAX_BYTES: usize = isize::MAX.unsigned_abs();
 #[cfg(feature = "shm")]
 fn allocate<T: Pod>(len: usize, zeroed: bool) -> Result<BufferMut<T>> {
     let bytes = element_bytes::<T>(len)?;
-    match HOOK.get().filter(|_| len > 0).and_then(|hook| hook(bytes, zeroed)) {
+    // Blocks are aligned to a page; whatever wants more is at home on the heap.
+    let fits_blocks = len > 0 && align_of::<T>() <= 4096;
+    match HOOK.get().filter(|_| fits_blocks).and_then(|hook| hook(bytes, zeroed)) {
         Some(memory) => memory?.cast_aligned(),
         None => on_heap(len),
     }

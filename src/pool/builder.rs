@@ -331,7 +331,8 @@ impl Pool {
     /// A writable buffer of `len` items in shared memory; frozen, it goes to workers without a copy.
     ///
     /// A recycled block keeps its old contents: write every element, or use
-    /// [`alloc_zeroed`](Self::alloc_zeroed).
+    /// [`alloc_zeroed`](Self::alloc_zeroed). Blocks begin at multiples of 4096 bytes; with items that
+    /// must be aligned to more the program does not build.
     ///
     /// # Errors
     ///
@@ -453,6 +454,7 @@ impl Pool {
     }
 
     fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
+        const { assert!(align_of::<T>() <= 4096, "blocks begin at multiples of 4096 bytes") };
         if !self.inner.is_here() {
             return Err(Error::ForkedHandle);
         }
