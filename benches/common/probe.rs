@@ -44,7 +44,7 @@ impl Probe {
         // SAFETY: this program has one thread, so the child may do whatever this process may.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            crate::pin(cpu);
+            super::pin(cpu);
             answer(shared, wait);
         }
         let probe = Probe { shared, wait, count: 0, child: Pid::from_raw(pid).unwrap() };
