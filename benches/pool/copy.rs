@@ -1,6 +1,6 @@
 //! Large buffers through the pool: copied in, handed over, handed back (T3, T4).
 
-use pannier::{Buffer, Pool};
+use pannier::{Buffer, Function, Pool};
 
 use crate::common::{Probe, Wait, faults, touch_pages};
 use crate::contest::{Side, Times, at_most, contest, ratio, show_times};
@@ -57,7 +57,7 @@ fn in_place(
     name: &str,
     (turns, samples): (usize, usize),
     mut probe: Probe,
-    task: fn(Buffer<u8>) -> usize,
+    task: impl Function<Buffer<u8>, usize>,
 ) -> Vec<Times> {
     let pool = warm_pool(1);
     let buffer = copy_in(&pool, &vec![7; LARGE]);
