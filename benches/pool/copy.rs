@@ -33,23 +33,27 @@ fn all_faults(pool: &Pool) -> (u64, u64) {
     (faults(), pool.submit(|()| faults(), ()).join().unwrap())
 }
 
-fn copied(name: &str, target: &str, len: usize, (turns, samples, limit): (usize, usize, f64)) {
+fn copied(name: &str, target: &str, len: usize, (turns, samples, at_best): (usize, usize, f64)) {
     let source = vec![7_u8; len];
-    let wait = if len > 1 << 20 { Wait::SpinThenSleep } else { Wait::Spin };
-    let mut probe = Probe::start(len, wait, None);
+    let mut spinning = Probe::start(len, Wait::Spin, None);
+    let mut sleeping = Probe::start(len, Wait::SpinThenSleep, None);
     let pool = warm_pool(1);
     let pass = || assert_eq!(pool.submit(touch, copy_in(&pool, &source)).join().unwrap(), len);
-    (0..3).for_each(|_| pass());
+    // Now and then the last block is not back yet and another is made.
+    (0..20).for_each(|_| pass());
     let before = all_faults(&pool);
     let sides = vec![
-        Side::limit("memcpy to recycled shared memory, touched", 1, &mut probe, &source),
+        Side::limit("recycled shared memory, spinning", 1, &mut spinning, &source),
+        Side::limit("the same, spinning and then asleep", 1, &mut sleeping, &source),
         Side::new("pool", 1, pass),
     ];
     let times = contest(turns, samples, sides);
     let after = all_faults(&pool);
     show_times(name, &times);
     println!("  faults: {} here, {} in the worker", after.0 - before.0, after.1 - before.1);
-    at_most(target, "times the limit", ratio(&times[1], &times[0]), limit);
+    // Where more threads run than there are CPUs, who only spins waits for his slice of time.
+    let worst = ratio(&times[2], &times[0]).max(ratio(&times[2], &times[1]));
+    at_most(target, "times the better limit", worst, at_best);
 }
 
 /// The parts of a row where the same block is passed again and again.
