@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -96,14 +97,15 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) fn begin() -> Self {
-        Audit { strange: names(), own: std::process::id() }
+        let own = std::process::id();
+        Audit { strange: names(&[own]), own }
     }
 
     /// A sample, but for what the library says of itself.
     pub(crate) fn sample(&self, frames: u64, after: Duration) -> Sample {
         let children = children(self.own);
         let most = |of: fn(u32) -> u64| children.iter().map(|&pid| of(pid)).max().unwrap_or(0);
-        let all = || children.iter().copied().chain([self.own]);
+        let all: Vec<u32> = children.iter().copied().chain([self.own]).collect();
         Sample {
             frames,
             seconds: after.as_secs_f64(),
@@ -114,9 +116,9 @@ impl Audit {
             threads: entries(self.own, "task"),
             rss_kib: kib(self.own, "status", "VmRSS:"),
             child_rss_kib: most(|pid| kib(pid, "status", "VmRSS:")),
-            pss_kib: all().map(|pid| kib(pid, "smaps_rollup", "Pss:")).sum(),
-            shared_kib: shared_bytes(all()) >> 10,
-            names: names().difference(&self.strange).count() as u64,
+            pss_kib: all.iter().map(|&pid| kib(pid, "smaps_rollup", "Pss:")).sum(),
+            shared_kib: shared_bytes(&all) >> 10,
+            names: names(&all).difference(&self.strange).count() as u64,
             ..Sample::default()
         }
     }
@@ -158,9 +160,9 @@ fn children(own: u32) -> Vec<u32> {
 }
 
 /// Each memory object counts once, however many have it open.
-fn shared_bytes(pids: impl Iterator<Item = u32>) -> u64 {
-    let folders = pids.filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
-    let is_memory = |path: &std::path::PathBuf| {
+fn shared_bytes(pids: &[u32]) -> u64 {
+    let folders = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok());
+    let is_memory = |path: &PathBuf| {
         fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("memfd:"))
     };
     let paths = folders.flatten().flatten().map(|entry| entry.path()).filter(is_memory);
@@ -169,11 +171,15 @@ fn shared_bytes(pids: impl Iterator<Item = u32>) -> u64 {
     objects.iter().map(|(_, blocks)| blocks * 512).sum()
 }
 
-/// Names that may be the library's: nothing there should ever be.
-fn names() -> BTreeSet<String> {
-    let own = std::process::id().to_string();
-    let folders = [std::path::PathBuf::from("/dev/shm"), std::env::temp_dir()];
+/// Names that may be the library's: there should never be any. What carries the number of another
+/// living process is that one's.
+fn names(own: &[u32]) -> BTreeSet<String> {
+    let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
     let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    let is_others = |name: &str| {
+        let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+        numbers.any(|pid| !own.contains(&pid) && Path::new(&format!("/proc/{pid}")).exists())
+    };
     let names = entries.map(|entry| entry.path().to_string_lossy().into_owned());
-    names.filter(|name| name.contains("pannier") || name.contains(&own)).collect()
+    names.filter(|name| name.contains("pannier") && !is_others(name)).collect()
 }

@@ -169,15 +169,18 @@ impl Random {
     }
 }
 
-/// The length of the first buffer of a frame: most are small, and each thousandth is large.
-pub(crate) fn len_of(number: u64, largest: usize, random: &mut Random) -> usize {
-    if number % 1_000 == 500 {
-        return largest / 4 + random.below(largest * 3 / 4) + 1;
-    }
-    if number % 100 == 50 {
-        return (largest / 64 + random.below(largest / 8)).max(1);
-    }
-    small_len(random)
+/// The length of the first buffer of a frame. Of so many one is large, and of a tenth of that one is
+/// half-way; these are of a few lengths that come again, as in a service.
+pub(crate) fn len_of(number: u64, (seldom, largest): (u64, usize), random: &mut Random) -> usize {
+    let half = seldom / 2;
+    let shift = if number % seldom == half {
+        random.below(3)
+    } else if number % (seldom / 10) == half / 10 {
+        3 + random.below(4)
+    } else {
+        return small_len(random);
+    };
+    (largest >> shift) - random.below(1_000)
 }
 
 /// None at all, or up to a MiB.

@@ -88,7 +88,7 @@ impl Report {
 const WINDOW: usize = 32;
 const BYTES: usize = 96 << 20;
 /// Samples in a run.
-const SAMPLES: f64 = 200.0;
+const SAMPLES: f64 = 100.0;
 /// Errors that are told in full.
 const ERRORS: usize = 5;
 
@@ -150,7 +150,7 @@ impl<'p> Load<'p> {
                 self.report.killed += 1;
             }
             self.keep_pace(number);
-            let frame = self.frame(number)?;
+            let frame = self.frame(number, progress >= 0.1)?;
             self.make_room(frame.len());
             self.send(frame)?;
         }
@@ -186,8 +186,10 @@ impl<'p> Load<'p> {
     }
 
     /// A frame of one to four buffers, of which some share memory.
-    fn frame(&mut self, number: u64) -> pannier::Result<Frame> {
-        let len = len_of(number, self.plan.largest, &mut self.random);
+    fn frame(&mut self, number: u64, is_warm: bool) -> pannier::Result<Frame> {
+        // More large ones during the warm-up, so that it meets what later comes together seldom.
+        let seldom = if is_warm { 1_000 } else { 100 };
+        let len = len_of(number, (seldom, self.plan.largest), &mut self.random);
         let mut parts = vec![self.part(len)?];
         for _ in 0..self.random.below(4) {
             let last = &parts[parts.len() - 1];
