@@ -1,11 +1,9 @@
 //! Cost against the size of the work, the number of buffers held, and age (T15).
 
-use std::time::Duration;
-
 use pannier::channel::Channel;
 use pannier::{Buffer, Pool};
 
-use crate::common::time;
+use crate::common::{Probe, Wait, time};
 use crate::contest::{Side, at_most, contest, ratio, show_rates};
 use crate::copy::{copy_in, touch};
 use crate::peers::start_channel;
@@ -24,10 +22,9 @@ pub(crate) const ROWS: &[crate::Row] = &[
 /// What a ratio may be that should be 1: the noise of a shared machine.
 const FLAT: f64 = 1.1;
 
-/// The exponent of the power of the work that fits the times best.
-fn exponent(points: &[(usize, Duration)]) -> f64 {
-    let logs = points.iter().map(|&(work, taken)| ((work as f64).ln(), taken.as_secs_f64().ln()));
-    let logs: Vec<_> = logs.collect();
+/// The exponent of the power of the work that fits the costs best.
+fn exponent(points: &[(usize, f64)]) -> f64 {
+    let logs: Vec<_> = points.iter().map(|&(work, cost)| ((work as f64).ln(), cost.ln())).collect();
     let count = logs.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / count;
     let (x, y) = (mean(|point| point.0), mean(|point| point.1));
@@ -35,42 +32,54 @@ fn exponent(points: &[(usize, Duration)]) -> f64 {
     both / logs.iter().map(|point| (point.0 - x).powi(2)).sum::<f64>()
 }
 
-fn best_of(count: usize, mut act: impl FnMut()) -> Duration {
-    (0..count).map(|_| time(&mut act)).min().expect("at least one")
-}
-
-fn show_growth(name: &str, unit: &str, points: &[(usize, Duration)]) {
-    println!("\n{name:44}{:>12}{:>14}", "best", format!("each {unit}"));
-    for (work, taken) in points {
-        let each = taken.as_secs_f64() / *work as f64 * 1e9;
-        println!("  {work:>42}{taken:>12.2?}{each:>11.3} ns");
-    }
-}
+/// Numbers of tasks, and how often each is measured in a round. The last takes long: one round does.
+const COUNTS: [(usize, u32); 4] = [(1_000, 10), (10_000, 3), (100_000, 1), (1_000_000, 1)];
+const ROUNDS: usize = 3;
 
 fn tasks(name: &str, window: fn(usize) -> usize) {
     let pool = warm_pool(2);
-    let measure = |(count, rounds): (usize, usize)| {
-        (count, best_of(rounds, || run(&pool, count, window(count))))
-    };
-    let points = [(1_000, 20), (10_000, 5), (100_000, 3), (1_000_000, 1)].map(measure);
-    show_growth(name, "task", &points);
+    let mut taken = COUNTS.map(|_| Vec::new());
+    for round in 0..ROUNDS {
+        for (&(count, calls), taken) in COUNTS.iter().zip(&mut taken) {
+            if round == 1 || count < 1_000_000 {
+                let all = time(|| (0..calls).for_each(|_| run(&pool, count, window(count))));
+                taken.push(all / calls);
+            }
+        }
+    }
+    println!("\n{name:44}{:>12}{:>14}", "median", "each task");
+    let mut points = Vec::new();
+    for ((count, _), mut taken) in COUNTS.into_iter().zip(taken) {
+        taken.sort_unstable();
+        let median = taken[taken.len() / 2];
+        println!("  {count:>42}{median:>12.2?}{:>14.2?}", median.div_f64(count as f64));
+        points.push((count, median.as_secs_f64()));
+    }
     at_most("T15", "exponent", exponent(&points), 1.05);
 }
 
+/// Beside the limit, since caches hold the shorter ones: the ratio must not grow.
 fn bytes(name: &str) {
     let source = vec![7; 256 << 20];
-    let pool = warm_pool(1);
-    let measure = |power: u32| {
-        let len = 1_usize << power;
-        let pass =
-            || assert_eq!(pool.submit(touch, copy_in(&pool, &source[..len])).join().unwrap(), len);
-        (len, best_of(if power < 24 { 200 } else { 8 }, pass))
-    };
-    let points: Vec<_> = (10..=28).step_by(2).map(measure).collect();
-    show_growth(name, "byte", &points);
-    // Below, the price of the task itself is most of it; from 64 MiB on caches hold nothing.
-    let large: Vec<_> = points.into_iter().filter(|point| point.0 >= 1 << 20).collect();
-    at_most("T15", "exponent from 1 MiB on", exponent(&large), 1.2);
+    println!("\n{name:44}{:>12}{:>12}{:>12}", "limit", "pool", "ratio");
+    let mut ratios = Vec::new();
+    for power in (10..=28).step_by(2) {
+        let source = &source[..1 << power];
+        let mut probe = Probe::start(source.len(), Wait::SpinThenSleep, None);
+        let pool = warm_pool(1);
+        let pass = || {
+            let len = pool.submit(touch, copy_in(&pool, source)).join().unwrap();
+            assert_eq!(len, source.len());
+        };
+        (0..20).for_each(|_| pass());
+        let sides = vec![Side::limit("limit", 1, &mut probe, source), Side::new("pool", 1, pass)];
+        let times = contest(5, if power < 24 { 100 } else { 2 }, sides);
+        let (limit, ours) = (times[0].median(), times[1].median());
+        let ratio = ratio(&times[1], &times[0]);
+        println!("  {:>42}{limit:>12.2?}{ours:>12.2?}{ratio:>12.2}", source.len());
+        ratios.push((source.len(), ratio));
+    }
+    at_most("T15", "exponent of the ratio", exponent(&ratios), 0.05);
 }
 
 fn increment(bytes: Buffer<u8>) -> Buffer<u8> {
