@@ -13,7 +13,7 @@ use runner::Test;
 use service::Plan;
 
 /// Without optimisation each frame takes several times as long.
-const FRAMES: u64 = if cfg!(debug_assertions) { 40_000 } else { 100_000 };
+const FRAMES: u64 = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
 
 const TESTS: [Test; 1] =
     [("mixed_frames_are_all_answered_and_what_is_held_stays_flat", mixed_frames)];
