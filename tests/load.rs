@@ -27,7 +27,7 @@ fn main() {
 
 fn mixed_frames() {
     let plan =
-        Plan { frames: 100_000, time: None, rate: None, seed: 7, kills: 20, largest: 4 << 20 };
+        Plan { frames: FRAMES, time: None, rate: None, seed: 7, kills: 20, largest: 4 << 20 };
     let report = service::run(&plan, |_| ()).expect("a pool and a channel start");
     assert_eq!(report.faults(), Vec::<String>::new(), "{report:?}");
     assert_eq!((report.resolved, report.killed), (plan.frames, plan.kills));
