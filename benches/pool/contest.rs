@@ -70,6 +70,10 @@ impl Times {
         self.sorted[(self.sorted.len() - 1) * percent / 100]
     }
 
+    pub(crate) fn least(&self) -> Duration {
+        self.at(0)
+    }
+
     pub(crate) fn median(&self) -> Duration {
         self.at(50)
     }
@@ -101,7 +105,7 @@ pub(crate) fn show_rates(name: &str, all: &[Times]) {
     let columns = ["median/s", "best/s", "time each", "ratio"].map(|c| format!("{c:>12}")).concat();
     println!("\n{name:44}{columns}");
     for times in all {
-        let (median, best) = (rate(times.median()), rate(times.at(0)));
+        let (median, best) = (rate(times.median()), rate(times.least()));
         let ratio = 1.0 / ratio(times, &all[0]);
         println!(
             "  {:42}{median:>12.0}{best:>12.0}{:>12.2?}{ratio:>12.2}",
