@@ -1,9 +1,12 @@
 //! Cost against the size of the work, the number of buffers held, and age (T15).
+//!
+//! The rows that compare one side with itself run on one CPU.
 
 use pannier::channel::Channel;
 use pannier::{Buffer, Pool};
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
-use crate::common::{Probe, Wait, time};
+use crate::common::{Probe, Wait, pin, time};
 use crate::contest::{Side, at_most, contest, ratio, show_rates};
 use crate::copy::{copy_in, touch};
 use crate::peers::start_channel;
@@ -14,9 +17,9 @@ pub(crate) const ROWS: &[crate::Row] = &[
     ("growth: n tasks, 64 in flight", |name| tasks(name, |_| 64)),
     ("growth: n tasks at once", |name| tasks(name, |count| count)),
     ("growth: bytes copied in", bytes),
-    ("growth: buffers held", held),
-    ("growth: tasks done before", age_of_pool),
-    ("growth: values sent before, channel", age_of_channel),
+    ("growth: buffers held", |name| on_one_cpu(|| held(name))),
+    ("growth: tasks done before", |name| on_one_cpu(|| age_of_pool(name))),
+    ("growth: values sent before, channel", |name| on_one_cpu(|| age_of_channel(name))),
 ];
 
 /// What a ratio may be that should be 1: the noise of a shared machine.
@@ -160,6 +163,15 @@ fn exchange(channel: &Channel<u64, u64>, count: usize) {
             channel.send(at as u64).unwrap();
         }
     }
+}
+
+/// Who is awake at the same time is chance on two CPUs, and makes a factor of two for minutes.
+fn on_one_cpu(act: impl FnOnce()) {
+    let before = sched_getaffinity(None).unwrap();
+    pin(Some(0));
+    // Threads and processes that are started inherit it.
+    act();
+    sched_setaffinity(None, &before).unwrap();
 }
 
 /// Compares the last side with the first by their best samples, which the machine disturbed least.
