@@ -108,7 +108,7 @@ pub(crate) fn show_rates(name: &str, all: &[Times]) {
         let (median, best) = (rate(times.median()), rate(times.least()));
         let ratio = 1.0 / ratio(times, &all[0]);
         println!(
-            "  {:42}{median:>12.0}{best:>12.0}{:>12.2?}{ratio:>12.2}",
+            "  {:42}{median:>12.0}{best:>12.0}{:>12.2?}{ratio:>12.3}",
             times.name,
             times.median()
         );
@@ -126,7 +126,7 @@ pub(crate) fn rate(each: Duration) -> f64 {
 
 /// Says whether a figure keeps within its target.
 pub(crate) fn at_most(target: &str, what: &str, figure: f64, limit: f64) {
-    say(target, what, figure, &format!("at most {limit}"), figure <= limit);
+    say(target, what, figure, &format!("at most {limit:.2}"), figure <= limit);
 }
 
 /// Says whether a figure reaches its target.
