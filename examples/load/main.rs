@@ -43,7 +43,7 @@ struct Options {
     /// The longest buffer, in MiB.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     largest: u32,
-    /// Prints one line of JSON instead of a table.
+    /// Prints one line of JSON, with every sample, instead of a table.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,14 @@ fn print(report: &Report) {
     println!("{bytes:.1} GiB in their buffers, {killed} workers killed");
     println!("resolved {resolved}, lost {lost}, twice {twice}, wrong {wrong}, failed {failed}");
     report.errors.iter().for_each(|error| println!("  {error}"));
-    println!("\n{:28}{:>12}{:>12}{:>12}   {} samples", "", "first", "last", "most", report.samples);
+    println!(
+        "\n{:28}{:>12}{:>12}{:>12}   {} samples",
+        "",
+        "first",
+        "last",
+        "most",
+        report.samples.len()
+    );
     for course in &report.courses {
         let verdict = if course.is_flat { "flat" } else { "GREW" };
         let (first, last, most) = (course.first, course.last, course.most);

@@ -56,7 +56,7 @@ pub(crate) struct Report {
     /// Descriptors, maps of shared memory and children, before and after.
     pub(crate) before: [u64; 3],
     pub(crate) after: [u64; 3],
-    pub(crate) samples: u64,
+    pub(crate) samples: Vec<Sample>,
     /// The other program ended as it should.
     pub(crate) peer_ended: bool,
 }
@@ -288,8 +288,8 @@ impl<'p> Load<'p> {
         drop(workers);
         report.peer_ended = peer.end()?;
         report.lost = open.len() as u64;
-        report.samples = samples.len() as u64;
         report.courses = courses(&samples);
+        report.samples = samples;
         Ok(report)
     }
 }
