@@ -151,7 +151,7 @@ impl<'p> Load<'p> {
             }
             self.keep_pace(number);
             let frame = self.frame(number, progress >= 0.1)?;
-            self.make_room(frame.len());
+            self.make_room(frame.len(), progress >= 0.1);
             self.send(frame)?;
         }
         while self.receive_one() {}
@@ -215,11 +215,13 @@ impl<'p> Load<'p> {
         Ok(Part::new(self.random.next(), space))
     }
 
-    /// Receives until the windows have room for so many bytes more.
-    fn make_room(&mut self, len: usize) {
+    /// Receives until the windows have room for so many bytes more. They are wider in the warm-up, so
+    /// that what is ever needed at once is needed then: memory keeps the size of its highest use.
+    fn make_room(&mut self, len: usize, is_warm: bool) {
+        let (window, most) = if is_warm { (WINDOW, BYTES) } else { (WINDOW * 2, BYTES * 2) };
         loop {
             let ((tasks, bytes), (frames, more)) = (self.workers.flying(), self.peer.flying());
-            let is_room = tasks < WINDOW && frames < WINDOW && bytes + more + len <= BYTES;
+            let is_room = tasks < window && frames < window && bytes + more + len <= most;
             if is_room || !self.receive_one() {
                 return;
             }
