@@ -6,8 +6,8 @@ use pannier::Buffer;
 use pannier::channel::Channel;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::probe::{Probe, Wait};
-use crate::{compare, end, faults, start};
+use crate::common::{Probe, Wait, faults, touch_pages};
+use crate::{compare, end, start};
 
 pub(crate) const ROWS: &[crate::Row] = &[
     ("1 MiB copied in, acknowledged", |name| copied(name, 1 << 20, (101, 50))),
@@ -32,12 +32,6 @@ impl<'de> Deserialize<'de> for Lent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Buffer::deserialize(deserializer).map(|bytes: Buffer<u8>| Lent(Arc::new(bytes.to_vec())))
     }
-}
-
-fn touch_pages(bytes: &[u8]) {
-    bytes.iter().step_by(4096).for_each(|&byte| {
-        std::hint::black_box(byte);
-    });
 }
 
 /// Answers with the page faults of this process.

@@ -7,17 +7,17 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 #![expect(clippy::print_stdout, reason = "a bench prints")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod copy;
-mod probe;
 mod round_trip;
 
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::{Probe, pin, time};
 use pannier::Data;
 use pannier::channel::{self, Channel};
-use probe::Probe;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// A name, and what measures and prints it.
 type Row = (&'static str, fn(&str));
@@ -72,21 +72,6 @@ pub(crate) fn end<S: Data, R: Data>() -> Channel<S, R> {
     Channel::from_env(NAME).unwrap()
 }
 
-/// Keeps this thread on one CPU.
-pub(crate) fn pin(cpu: Option<usize>) {
-    let Some(cpu) = cpu else { return };
-    let mut cpus = CpuSet::new();
-    cpus.set(cpu);
-    sched_setaffinity(None, &cpus).unwrap();
-}
-
-/// How long it takes, once.
-pub(crate) fn time(act: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    act();
-    began.elapsed()
-}
-
 /// Measures both in turns: so many turns of so many calls each. The one whose turn it is not is
 /// stopped or asleep, so that it takes no CPU from the other.
 pub(crate) fn compare(
@@ -116,11 +101,4 @@ pub(crate) fn compare(
         "{name:34} {:>11.2?} {limit:>11.2?} {:>11.2?} {channel:>11.2?} {worst:>11.2?} {ratio:>7.2}",
         limits[0], channels[0],
     );
-}
-
-/// Page faults of this process so far that needed no disk.
-pub(crate) fn faults() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let behind_name = stat.rsplit_once(')').unwrap().1;
-    behind_name.split_whitespace().nth(7).unwrap().parse().unwrap()
 }

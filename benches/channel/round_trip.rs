@@ -2,8 +2,8 @@
 
 use serde_bytes::ByteArray;
 
-use crate::probe::{Probe, Wait};
-use crate::{compare, end, pin, start};
+use crate::common::{Probe, Wait, pin};
+use crate::{compare, end, start};
 
 /// One byte string, so that little of the time is the value's own.
 type Small = ByteArray<64>;

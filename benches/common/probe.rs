@@ -36,7 +36,9 @@ const PAGE: usize = 4096;
 impl Probe {
     /// Starts the other process; each on its CPU, if some are named.
     pub(crate) fn start(len: usize, wait: Wait, cpu: Option<usize>) -> Self {
-        let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // With its pages, so that faults which are counted later are not the probe's.
+        let flags = MapFlags::SHARED | MapFlags::POPULATE;
         // SAFETY: a new map at an address of the kernel's choice touches no other memory.
         let base =
             unsafe { mmap_anonymous(std::ptr::null_mut(), PAGE + len, prot, flags) }.unwrap();
@@ -44,7 +46,7 @@ impl Probe {
         // SAFETY: this program has one thread, so the child may do whatever this process may.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            crate::pin(cpu);
+            super::pin(cpu);
             answer(shared, wait);
         }
         let probe = Probe { shared, wait, count: 0, child: Pid::from_raw(pid).unwrap() };
