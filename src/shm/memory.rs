@@ -74,6 +74,7 @@ pub(crate) struct Attachment {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MemoryStats {
     pub(crate) blocks_live: u64,
+    pub(crate) blocks_peak: u64,
     pub(crate) segments_live: u64,
     /// Those in memory; files are not counted.
     pub(crate) segment_bytes: u64,
@@ -253,6 +254,7 @@ impl Memory {
         let state = self.lock();
         MemoryStats {
             blocks_live: state.ledger.live_blocks(),
+            blocks_peak: state.ledger.peak_blocks(),
             segments_live: u64::try_from(state.segments.len()).unwrap_or(u64::MAX),
             segment_bytes: state.bytes,
             file_bytes: state.segments.values().filter(|m| m.in_file).map(Mapped::len).sum(),
