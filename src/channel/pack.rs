@@ -21,26 +21,34 @@ pub(super) struct Packed {
     pub(super) body: Vec<u8>,
     /// The blocks of this end that it names, as often as it names them.
     pub(super) names: Vec<BlockName>,
-    /// Whether it names blocks of the peer.
-    pub(super) returns: bool,
+    /// The blocks of the peer that it sends back.
+    pub(super) returned: Vec<BlockName>,
     /// Bytes in shared memory that wait with the record.
     pub(super) bytes: u64,
+    /// Those of them that are payload, and not the record itself.
+    pub(super) out_of_band: u64,
     pub(super) copies: Copies,
     /// Keeps the blocks until the record is out.
     kept: Vec<Buffer<u8>>,
 }
 
-pub(super) fn pack<T: Serialize>(places: &Places, value: &T) -> Result<Packed, CodecError> {
+/// Writes the value; `memory` is memory to use.
+pub(super) fn pack<T: Serialize>(
+    places: &Places,
+    value: &T,
+    memory: Vec<u8>,
+) -> Result<Packed, CodecError> {
     let mut sink = StoreSink::new(places);
-    let mut writer = Writer::new(&Options::default());
+    let mut writer = Writer::in_memory(&Options::default(), memory);
     writer.push(value, &mut sink)?;
     let (metadata, placed) = writer.into_parts();
     let mut packed = Packed {
         head: record::head(VALUE),
         body: metadata,
         names: Vec::new(),
-        returns: false,
+        returned: Vec::new(),
         bytes: 0,
+        out_of_band: 0,
         copies: sink.copies(),
         kept: Vec::new(),
     };
@@ -66,12 +74,14 @@ impl Packed {
         frame.resize(len, 0);
         for descriptor in &descriptors {
             debug_assert_eq!(descriptor.location, Location::Segment, "every buffer was placed");
-            match places.name_of(&located(descriptor)) {
+            let at = located(descriptor);
+            match places.name_of(&at) {
                 Some(name) => self.names.push(name),
-                None => self.returns = true,
+                None => self.returned.extend(places.returned(&at)),
             }
             self.bytes = self.bytes.saturating_add(descriptor.len);
         }
+        self.out_of_band = self.bytes;
         (self.head, self.body) = (record::head(FRAME), frame);
         self.kept = placed.into_iter().map(|placed| placed.buffer).collect();
         Ok(())

@@ -221,6 +221,28 @@ impl Ledger {
         }
     }
 
+    /// Nobody will tell what workers let go of: what is not referenced here is free, of all blocks or
+    /// of one.
+    pub(super) fn forget_holds(&mut self) {
+        let mut unreferenced = Vec::new();
+        for (&segment, record) in &self.segments {
+            let held = (0..).zip(&record.blocks).filter(|(_, block)| !block.holds.is_empty());
+            let name =
+                |index, block: &Block| BlockName { segment, index, generation: block.generation };
+            unreferenced.extend(held.map(|(index, block)| name(index, block)));
+        }
+        unreferenced.into_iter().for_each(|name| self.forget_holds_of(name));
+    }
+
+    pub(super) fn forget_holds_of(&mut self, name: BlockName) {
+        if let Ok(block) = self.block(name) {
+            if block.parent == 0 && !block.holds.is_empty() {
+                block.holds.clear();
+                self.settle(name);
+            }
+        }
+    }
+
     /// Whether nobody allocates from this arena any more: its worker is dead.
     pub(super) fn is_orphaned(&self, arena: ArenaKind) -> bool {
         arena != ArenaKind::Inbound && !self.free.contains_key(&arena)

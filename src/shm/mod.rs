@@ -102,4 +102,4 @@ pub use self::segment::{SealedSegment, Segment};
 pub(crate) use self::attached::{Attached, ParentLink};
 pub(crate) use self::ledger::{BlockName, Fault};
 pub(crate) use self::memory::Memory;
-pub(crate) use self::store::{Located, Store};
+pub(crate) use self::store::{Copied, Located, Store};

@@ -34,10 +34,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("noise_in_a_lane_never_panics", noise),
 ];
 
-const PUBLISHED: usize = 8;
-const CONSUMED: usize = 8 + 16;
-const RELEASES_PUBLISHED: usize = 8 + 64;
-const RECORDS_AT: usize = 8 + 512;
+const PUBLISHED: usize = 16;
+const CONSUMED: usize = 16 + 16;
+const RELEASES_PUBLISHED: usize = 16 + 64;
+const RECORDS_AT: usize = 16 + 512;
 
 /// An end whose owner does as it likes.
 struct Liar {
