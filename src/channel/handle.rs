@@ -465,7 +465,7 @@ fn decode<R: Data>(message: Message) -> (std::result::Result<R, CodecError>, Cop
     if let Err(error) = check_metadata(metadata, count, &limits) {
         return (Err(error.into()), Copies::default());
     }
-    let bodies = Bodies::new(bodies);
+    let bodies = if bodies.is_empty() { Bodies::NONE } else { Bodies::new(bodies) };
     let mut reader = Reader::new(metadata, &bodies, &limits);
     let value = reader.last();
     let copies = reader.copies();

@@ -283,15 +283,15 @@ impl<'m, W: Word> Place<'m, W> {
     fn put_bytes(&mut self, parts: &[&[u8]]) {
         let (mut pending, mut filled) = ([0; WORD], 0);
         for part in parts {
-            let (head, rest) = part.split_at(part.len().min((WORD - filled) % WORD));
-            pending[filled..filled + head.len()].copy_from_slice(head);
-            filled += head.len();
-            if filled == WORD {
+            let mut rest = *part;
+            if filled > 0 {
+                let (head, behind) = part.split_at(part.len().min(WORD - filled));
+                pending[filled..filled + head.len()].copy_from_slice(head);
+                (filled, rest) = (filled + head.len(), behind);
+                if filled < WORD {
+                    continue;
+                }
                 self.put(u64::from_le_bytes(pending));
-                filled = 0;
-            }
-            if rest.is_empty() {
-                continue;
             }
             let (whole, tail) = rest.split_at(rest.len() - rest.len() % WORD);
             self.put_words(whole);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::end::End;
 use super::lane::{Lane, Records};
-use super::pack::Packed;
+use super::pack::{Packed, Shared};
 use super::record::Note;
 use super::release::PEER;
 use super::ring::{Broken, Doorbell, Producer, Pushed};
@@ -88,10 +88,11 @@ impl Sending {
 
     /// Whether the record may go: the ring and the limit of unread bytes have room for it.
     fn has_room(&mut self, packed: &Packed) -> Result<(), Refused> {
-        let room = self.producer.room(packed.head.len() + packed.body.len())?;
-        let is_little = self.unread_bytes.saturating_add(packed.bytes) <= UNREAD_MAX
-            && self.unread.len() < UNREAD_RECORDS;
-        if room == Pushed::Yes && (packed.bytes == 0 || is_little) {
+        let room = self.producer.room(packed.len())?;
+        let bytes = packed.bytes();
+        let total = self.unread_bytes.saturating_add(bytes);
+        let is_little = total <= UNREAD_MAX && self.unread.len() < UNREAD_RECORDS;
+        if room == Pushed::Yes && (bytes == 0 || is_little) {
             return Ok(());
         }
         let consumed = self.producer.look()?;
@@ -99,7 +100,7 @@ impl Sending {
             self.unread_bytes -= bytes;
             self.unread.pop_front();
         }
-        let too_much = self.unread_bytes.saturating_add(packed.bytes) > UNREAD_MAX;
+        let too_much = self.unread_bytes.saturating_add(bytes) > UNREAD_MAX;
         if room != Pushed::Yes || (too_much && !self.unread.is_empty()) {
             return Err(Refused::NoRoom { consumed });
         }
@@ -109,13 +110,14 @@ impl Sending {
     fn push(&mut self, packed: &Packed) -> Result<(), Refused> {
         let pushed = self.producer.push(&[&packed.head, &packed.body])?;
         debug_assert_eq!(pushed, Pushed::Yes, "there was room");
-        if packed.bytes > 0 {
-            self.unread.push_back((self.producer.position(), packed.bytes));
-            self.unread_bytes = self.unread_bytes.saturating_add(packed.bytes);
-        }
-        let in_band = packed.head.len() + packed.body.len();
-        self.sent.add(in_band, packed.out_of_band);
-        self.copies.add(packed.copies);
+        let Some(shared) = &packed.shared else {
+            self.sent.add(packed.len(), 0);
+            return Ok(());
+        };
+        self.unread.push_back((self.producer.position(), shared.bytes));
+        self.unread_bytes = self.unread_bytes.saturating_add(shared.bytes);
+        self.sent.add(packed.len(), shared.out_of_band);
+        self.copies.add(shared.copies);
         Ok(())
     }
 }
@@ -132,14 +134,14 @@ impl End {
             let _first = self.outbound.claim();
         }
         sending.has_room(packed)?;
-        if !packed.names.is_empty() {
-            self.announce(&mut sending, packed)?;
-            self.places.memory.hold(PEER, &packed.names);
+        if let Some(shared) = packed.shared.as_ref().filter(|shared| !shared.names.is_empty()) {
+            self.announce(&mut sending, shared)?;
+            self.places.memory.hold(PEER, &shared.names);
         }
         sending.push(packed)?;
-        if !packed.returned.is_empty() {
+        if let Some(shared) = packed.shared.as_ref().filter(|shared| !shared.returned.is_empty()) {
             let position = sending.producer.position();
-            self.places.attached.link().has_returned(&packed.returned, position);
+            self.places.attached.link().has_returned(&shared.returned, position);
         }
         drop(sending);
         self.ring();
@@ -209,7 +211,7 @@ impl End {
     }
 
     /// Sends the descriptors of the segments that the record names first, and says which are gone.
-    fn announce(&self, sending: &mut Sending, packed: &Packed) -> Result<(), Refused> {
+    fn announce(&self, sending: &mut Sending, shared: &Shared) -> Result<(), Refused> {
         sending.retired.extend(self.places.memory.take_retired());
         while let Some(&segment) = sending.retired.last() {
             if sending.announced.contains(&segment) {
@@ -218,7 +220,7 @@ impl End {
             }
             sending.retired.pop();
         }
-        for name in &packed.names {
+        for name in &shared.names {
             let segment = name.segment;
             if sending.announced.contains(&segment) {
                 continue;

@@ -113,6 +113,7 @@ impl Tally {
 impl End {
     /// What was counted; not in a forked child.
     pub(super) fn stats(&self) -> Stats {
+        self.places.take_back();
         let memory = self.places.memory.stats();
         let (received, receiving) = {
             let half = self.lock_receiving();
