@@ -174,7 +174,7 @@ impl End {
         for _ in 0..RINGS {
             match bell.sleeper() {
                 None => return,
-                Some(way) if way == ON_THE_WORD.into() => {
+                Some(way) if way == u64::from(ON_THE_WORD) => {
                     self.tally.rung();
                     return wait::wake_all(self.outbound.data_bell());
                 }

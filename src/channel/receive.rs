@@ -1,8 +1,9 @@
 //! The receiving half: taking records in, and sleeping until there is one.
 //!
-//! One receiver at a time sleeps, and only it or whoever has the lock reads the socket, so that no
-//! bell is heard by somebody whom it was not for. The others wait for it to come back; whoever
-//! leaves without sleeping wakes the next of them ([`Turn`]).
+//! One receiver at a time sleeps, and only it reads the socket, or whoever has the lock while nobody
+//! sleeps, so that no bell is heard by somebody whom it was not for. The others look into the ring
+//! and wait for it to come back; whoever leaves without sleeping wakes the next of them ([`Turn`]).
+//! A record whose segment the sleeper may just be hearing of stays the next one.
 //! Promises: a record that was published is received before the end or death of its sender is told;
 //! what a record names is leased before the peer may hear that it was released.
 //! Does not know: values. They are decoded by whoever received them, under no lock.
@@ -417,7 +418,7 @@ impl End {
                     self.hear_all(half)?;
                     leased = self.lease(range, at.generation);
                 }
-                let block = leased.map_err(|fault| unknown_or(half, segment_error(0, fault)))?;
+                let block = leased.map_err(|fault| segment_error(0, fault))?;
                 // Copied before it is looked at: its writer could still change it.
                 let frame = block.to_vec();
                 let (metadata, bodies) = self.open_frame(half, &frame)?;
@@ -439,7 +440,7 @@ impl End {
             self.hear_all(half)?;
             parsed = Frame::parse_head_with(bytes, &limits, &check);
         }
-        let frame = parsed.map_err(|error| unknown_or(half, error))?;
+        let frame = parsed?;
         let mut bodies = Vec::new();
         for (index, descriptor) in (0..).zip(frame.descriptors()) {
             if descriptor.location != Location::Segment {
@@ -454,8 +455,11 @@ impl End {
         Ok((metadata..metadata + frame.metadata().len(), bodies))
     }
 
-    /// Hears what the socket has. Not to its end where the process is short of something.
+    /// Hears what the socket has, unless that is for the receiver that sleeps.
     fn hear_all(&self, half: &mut Receiving) -> Result<(), Unopened> {
+        if half.asleep {
+            return Err(Unopened::Later);
+        }
         for _ in 0..AT_MOST {
             let heard = match self.hear(Wait::No) {
                 Ok(heard) => heard,
@@ -504,14 +508,6 @@ impl End {
 
 fn nonsense() -> CodecError {
     CodecError::Io(io::Error::new(io::ErrorKind::InvalidData, Nonsense))
-}
-
-/// An unknown segment may be one that another receiver is just being told of.
-fn unknown_or(half: &Receiving, error: FrameError) -> Unopened {
-    match error {
-        FrameError::Segment { why: SegmentFault::Unknown, .. } if half.asleep => Unopened::Later,
-        error => error.into(),
-    }
 }
 
 fn segment_error(index: u32, fault: Fault) -> FrameError {
