@@ -4,12 +4,16 @@
 //! part, else it runs the tests, one after the other, which start it again for the parts.
 #![expect(clippy::unwrap_used, reason = "tests, though not in the harness that the lint knows")]
 
+#[path = "channel/counters.rs"]
+mod counters;
 #[path = "channel/ends.rs"]
 mod ends;
 #[path = "channel/exchange.rs"]
 mod exchange;
 #[path = "channel/hostile.rs"]
 mod hostile;
+#[path = "channel/limits.rs"]
+mod limits;
 #[path = "channel/parts.rs"]
 mod parts;
 #[expect(dead_code, reason = "each test program uses its part")]
@@ -31,7 +35,9 @@ fn main() {
     match std::env::var(parts::PART) {
         Ok(part) => parts::play(&part),
         Err(_) => {
-            runner::run(&[exchange::TESTS, waiting::TESTS, ends::TESTS, hostile::TESTS].concat());
+            let with_peers = [exchange::TESTS, waiting::TESTS, ends::TESTS, hostile::TESTS];
+            let by_figures = [counters::TESTS, limits::TESTS];
+            runner::run(&[with_peers.concat(), by_figures.concat()].concat());
         }
     }
 }

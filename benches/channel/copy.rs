@@ -83,12 +83,12 @@ fn copied(name: &str, len: usize, calls: (usize, u32)) {
     child.wait().unwrap();
 }
 
-/// A buffer in the channel's own memory: one that came back.
+/// A buffer that was built in the channel's own memory.
 fn in_place(len: usize) -> (Channel<Buffer<u8>, Buffer<u8>>, std::process::Child, Buffer<u8>) {
     let (channel, child) = start::<Buffer<u8>, Buffer<u8>>("return", None);
-    channel.send(vec![7; len].into()).unwrap();
-    let buffer = channel.recv().unwrap();
-    (channel, child, buffer)
+    let mut built = channel.alloc::<u8>(len).unwrap();
+    built.fill(7);
+    (channel, child, built.freeze())
 }
 
 const LARGE: usize = 256 << 20;

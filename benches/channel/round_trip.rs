@@ -2,6 +2,7 @@
 
 use serde_bytes::ByteArray;
 
+use crate::common::probe::WINDOW;
 use crate::common::{Probe, Wait, pin};
 use crate::{compare, end, start};
 
@@ -13,7 +14,40 @@ pub(crate) const ROWS: &[crate::Row] = &[
     ("round trip 64 B, spinning", spinning),
     ("round trip 64 B, asleep, two CPUs", two_cpus),
     ("round trip 64 B, asleep, one CPU", one_cpu),
+    ("empty, 64 on the way, one peer", |name| in_flight(name, 1)),
+    ("empty, 64 on the way to each of two", |name| in_flight(name, 2)),
 ];
+
+/// Answers values that are nothing.
+pub(crate) fn answer() {
+    let channel = end::<(), ()>();
+    // Nobody waits for the last answers.
+    while channel.recv().is_ok_and(|()| channel.send(()).is_ok()) {}
+}
+
+/// Time for each value and its answer, while many are on the way. With two peers there are more
+/// processes than CPUs here, so somebody sleeps.
+fn in_flight(name: &str, peers: usize) {
+    let peers: Vec<_> = (0..peers).map(|_| start::<(), ()>("answer", None)).collect();
+    let mut probe = Probe::start(1 << 14, Wait::Window, None);
+    let (mut n, mut unanswered) = (0, vec![0; peers.len()]);
+    let pass = || {
+        n = (n + 1) % peers.len();
+        let channel = &peers[n].0;
+        channel.send(()).unwrap();
+        unanswered[n] += 1;
+        if unanswered[n] == WINDOW {
+            // Half of them at once: whoever answers need not be woken for each.
+            (0..WINDOW / 2).for_each(|_| channel.recv().unwrap());
+            unanswered[n] -= WINDOW / 2;
+        }
+    };
+    compare(name, (101, 20_000), (&mut probe, &[]), pass);
+    for (channel, mut child) in peers {
+        drop(channel);
+        child.wait().unwrap();
+    }
+}
 
 pub(crate) fn echo() {
     let channel = end::<Small, Small>();

@@ -1,6 +1,6 @@
 //! What the benches of two processes share: limit probes, and what the kernel is asked.
 
-mod probe;
+pub(crate) mod probe;
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,12 @@ pub(crate) enum Wait {
     /// As the channel does: a while, then asleep.
     SpinThenSleep,
     Sleep,
+    /// Spinning, with [`WINDOW`] words on their way at a time.
+    Window,
 }
+
+/// What may be unanswered.
+pub(crate) const WINDOW: u32 = 64;
 
 /// Two words, a line apart, and memory behind them.
 #[derive(Clone, Copy)]
@@ -68,6 +73,14 @@ impl Probe {
     pub(crate) fn pass(&mut self, bytes: &[u8]) {
         self.shared.fill(bytes);
         self.count += 1;
+        if self.wait == Wait::Window {
+            // Its place is free once the one before in it was answered.
+            let old = self.count.saturating_sub(WINDOW);
+            while self.shared.slot(1, old).load(Ordering::Acquire) < old {
+                std::hint::spin_loop();
+            }
+            return self.shared.slot(0, self.count).store(self.count, Ordering::Release);
+        }
         say(self.shared.word(0), self.count, self.wait);
         hear(self.shared.word(1), self.count, self.wait);
     }
@@ -84,6 +97,13 @@ impl Drop for Probe {
 
 fn answer(shared: Shared, wait: Wait) -> ! {
     for count in 1.. {
+        if wait == Wait::Window {
+            while shared.slot(0, count).load(Ordering::Acquire) != count {
+                std::hint::spin_loop();
+            }
+            shared.slot(1, count).store(count, Ordering::Release);
+            continue;
+        }
         hear(shared.word(0), count, wait);
         shared.touch();
         say(shared.word(1), count, wait);
@@ -115,6 +135,16 @@ impl Shared {
         // SAFETY: both lines lie in the first page, which is mapped for the whole life of `self`.
         let word = unsafe { self.base.add(line * 128) };
         // SAFETY: aligned, zeroed by the kernel, and accessed by both processes as this atomic only.
+        unsafe { &*word.cast::<AtomicU32>() }
+    }
+
+    /// The word of one message, alone in its line; on the way there (0) or back (1).
+    fn slot(&self, way: usize, count: u32) -> &AtomicU32 {
+        let line = way * WINDOW as usize + (count % WINDOW) as usize;
+        assert!(line * 64 < self.len, "room for two windows");
+        // SAFETY: within the map, behind its first page (asserted).
+        let word = unsafe { self.base.add(PAGE + line * 64) };
+        // SAFETY: as in `word`.
         unsafe { &*word.cast::<AtomicU32>() }
     }
 

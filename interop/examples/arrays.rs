@@ -75,7 +75,11 @@ fn through_a_channel() -> Result<(), Box<dyn Error>> {
     assert_eq!(again.view().as_ptr(), matrix.view().as_ptr(), "it came back to its place");
     assert!(doubled.view().is_standard_layout());
     let sums = doubled.view().sum_axis(Axis(0));
-    println!("channel: a column doubled sums to {}, {} copies", sums[0], ours.payload_copies());
+    println!(
+        "channel: a column doubled sums to {}, {} copies",
+        sums[0],
+        ours.stats().payload_copies
+    );
     drop(ours);
     assert!(child.wait()?.success());
     Ok(())
@@ -92,6 +96,6 @@ fn scale() -> Result<(), Box<dyn Error>> {
         let doubled = Matrix::new(matrix.view().raw_dim(), items)?;
         channel.send((matrix, doubled))?;
     }
-    assert_eq!(channel.payload_copies(), 0);
+    assert_eq!(channel.stats().payload_copies, 0);
     Ok(())
 }

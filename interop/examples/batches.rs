@@ -92,7 +92,7 @@ fn through_a_channel() -> Result<(), Box<dyn Error>> {
         assert_eq!(sum, total(&slice));
         assert_eq!(address(&again), address(&slice), "it came back to its place");
     }
-    println!("channel: three slices came back equal, {} copies", ours.payload_copies());
+    println!("channel: three slices came back equal, {} copies", ours.stats().payload_copies);
     drop(ours);
     assert!(child.wait()?.success());
     Ok(())
@@ -104,7 +104,7 @@ fn echo() -> Result<(), Box<dyn Error>> {
     while let Ok(batch) = channel.recv() {
         channel.send((total(&batch), batch))?;
     }
-    assert_eq!(channel.payload_copies(), 0);
+    assert_eq!(channel.stats().payload_copies, 0);
     Ok(())
 }
 

@@ -62,7 +62,7 @@ fn trade(channel: &Channel<Sheet, Sheet>) -> Result<(), Box<dyn Error>> {
     assert_eq!((title.as_str(), sums[PRICES - 1]), ("sums", PRICES as f64 / 2.0));
     assert!(sums.is_shared());
     println!("market: {} MiB of the reader's in place", size_of_val(&*sums) >> 20);
-    println!("market: {} copies", channel.payload_copies());
+    println!("market: {} copies", channel.stats().payload_copies);
     Ok(())
 }
 

@@ -36,6 +36,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     channel.send((title, prices))?;
     channel.send(("sums".to_owned(), sums.freeze()))?;
     assert!(matches!(channel.recv(), Err(RecvError::Closed)), "the market has said goodbye");
-    println!("reader: {} copies", channel.payload_copies());
+    println!("reader: {} copies", channel.stats().payload_copies);
     Ok(())
 }

@@ -137,7 +137,10 @@ fn large_values_stay_where_they_are() {
         ours.send(column.clone()).await.unwrap();
         theirs.send(theirs.recv().await.unwrap()).await.unwrap();
         assert_eq!(ours.recv().await.unwrap().as_ptr(), column.as_ptr());
-        assert_eq!(ours.channel().payload_copies() + theirs.channel().payload_copies(), 0);
+        assert_eq!(
+            ours.channel().stats().payload_copies + theirs.channel().stats().payload_copies,
+            0
+        );
     });
 }
 

@@ -55,6 +55,13 @@ impl Memo {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
     }
 
+    /// Forgets the copies of type `C` that are not to be kept.
+    #[cfg(feature = "shm")]
+    pub(crate) fn retain<C: Any + Send + Sync>(&self, keep: impl Fn(&C) -> bool) {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.retain(|copy| copy.downcast_ref::<C>().is_none_or(&keep));
+    }
+
     pub(crate) fn forget_all(&self) {
         self.copies.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -19,6 +19,7 @@ use super::record::{NOTE_SPACE, Note};
 use super::release::{Link, Returns};
 use super::ring::Doorbell;
 use super::send::Sending;
+use super::stats::Tally;
 use crate::shm::{Attached, Memory};
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::{epoch, memory, wait};
@@ -37,6 +38,7 @@ pub(super) struct End {
     pub(super) receiver_awake: Condvar,
     /// The socket has said that the peer is gone.
     pub(super) peer_is_gone: AtomicBool,
+    pub(super) tally: Tally,
     epoch: u64,
 }
 
@@ -56,6 +58,24 @@ pub(super) enum Heard {
 #[error("the peer wrote what no sound peer writes; nothing more is received from it")]
 pub(super) struct Nonsense;
 
+/// Why nothing was heard.
+#[derive(Debug)]
+pub(super) enum Unheard {
+    Nonsense,
+    /// This process is short of something. What was said will be heard the next time.
+    Short(io::Error),
+}
+
+impl From<io::Error> for Unheard {
+    fn from(error: io::Error) -> Self {
+        let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
+        match Errno::from_io_error(&error) {
+            Some(errno) if short.contains(&errno) => Unheard::Short(error),
+            _ => Unheard::Nonsense,
+        }
+    }
+}
+
 impl End {
     /// Two ends of a new channel. Each finds its lanes in its socket, as another process would.
     pub(super) fn pair() -> io::Result<(End, End)> {
@@ -74,7 +94,8 @@ impl End {
     pub(super) fn from_fd(fd: OwnedFd) -> io::Result<End> {
         let socket = Socket::from_fd(fd)?;
         let mut space = [0; NOTE_SPACE];
-        let found = socket.recv(&mut space, Wait::No)?;
+        // What does not belong here stays there for whom it belongs to.
+        let found = socket.peek(&mut space, Wait::No)?;
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let Received::Message(len, fds) = found else { return Err(invalid()) };
         let note = Note::read(&space[..len]);
@@ -82,7 +103,12 @@ impl End {
         if note != Some(Note::Hello { words: words() }) {
             return Err(invalid());
         }
-        let end = End::new(socket, Lane::attach(&fds[0])?, Lane::attach(&fds[1])?);
+        let (outbound, inbound) = (Lane::attach(&fds[0])?, Lane::attach(&fds[1])?);
+        if !outbound.claim() {
+            return Err(used());
+        }
+        socket.skip();
+        let end = End::new(socket, outbound, inbound);
         end.lock_receiving().hello_is_read = true;
         Ok(end)
     }
@@ -97,6 +123,7 @@ impl End {
             receiver_awake: Condvar::new(),
             places: Places::new(own, Attached::new(link), returns),
             peer_is_gone: AtomicBool::new(false),
+            tally: Tally::default(),
             epoch: epoch::current(),
             socket,
             inbound,
@@ -110,9 +137,9 @@ impl End {
     }
 
     /// Reads one message of the socket. Only for whoever has the receiving half.
-    pub(super) fn hear(&self, wait: Wait) -> Result<Heard, Nonsense> {
+    pub(super) fn hear(&self, wait: Wait) -> Result<Heard, Unheard> {
         let mut space = [0; NOTE_SPACE];
-        let (len, fds) = match self.socket.recv(&mut space, wait).map_err(|_| Nonsense)? {
+        let (len, fds) = match self.socket.peek(&mut space, wait)? {
             Received::Message(len, fds) => (len, fds),
             Received::Empty => return Ok(Heard::Nothing),
             Received::Closed => {
@@ -120,17 +147,22 @@ impl End {
                 return Ok(Heard::End);
             }
         };
-        match Note::read(&space[..len]).ok_or(Nonsense)? {
+        let heard = self.take_note(Note::read(&space[..len]).ok_or(Unheard::Nonsense)?, fds)?;
+        self.socket.skip();
+        Ok(heard)
+    }
+
+    fn take_note(&self, note: Note, fds: Vec<OwnedFd>) -> Result<Heard, Unheard> {
+        match note {
             Note::Bell => {}
             Note::Hello { .. } => return Ok(Heard::Hello),
             Note::Detach { segment } => self.places.attached.detach(segment),
             Note::Attach { .. } if self.places.attached.segments() >= SEGMENTS_MAX => {
-                return Err(Nonsense);
+                return Err(Unheard::Nonsense);
             }
             Note::Attach { segment, len, block_len } => {
-                let fd = fds.into_iter().next().ok_or(Nonsense)?;
-                let mapped = self.places.attached.attach(segment, (len, block_len), false, fd);
-                mapped.map_err(|_| Nonsense)?;
+                let fd = fds.into_iter().next().ok_or(Unheard::Nonsense)?;
+                self.places.attached.attach(segment, (len, block_len), false, fd)?;
             }
         }
         Ok(Heard::Something)
@@ -140,11 +172,16 @@ impl End {
     pub(super) fn ring(&self) {
         let bell = Doorbell(self.outbound.data_bell());
         for _ in 0..RINGS {
-            if !bell.must_ring() {
-                return;
+            match bell.sleeper() {
+                None => return,
+                Some(way) if way == u64::from(ON_THE_WORD) => {
+                    self.tally.rung();
+                    return wait::wake_all(self.outbound.data_bell());
+                }
+                Some(_) => {}
             }
             match self.socket.send(&[&Note::Bell.to_bytes()], &[], Wait::No) {
-                Ok(()) => return,
+                Ok(()) => return self.tally.rung(),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return self.peer_is_gone.store(true, Ordering::Release);
                 }
@@ -166,14 +203,15 @@ impl End {
         self.outbound.say_goodbye();
         self.ring();
         self.wake_senders();
-        self.places.memory.close();
+        self.places.memory.abandon();
     }
 
-    /// The socket alone, for another process; an end that was used is of no use there.
+    /// The socket alone, for another process; an end that was used is of no use there. In a forked
+    /// child nothing is looked at: locks may be held for ever there.
     pub(super) fn into_fd(self) -> OwnedFd {
-        if self.was_used() && !self.lock_receiving().hello_is_read {
+        if self.is_here() && self.was_used() {
             // Then nobody mistakes it for a new one.
-            let _hello = self.hear(Wait::No);
+            let _first = self.outbound.claim();
         }
         self.socket.into_fd()
     }
@@ -189,6 +227,9 @@ impl AsFd for End {
         self.socket.as_fd()
     }
 }
+
+/// How a receiver sleeps on the bell itself. Otherwise it hears the socket.
+pub(super) const ON_THE_WORD: u32 = 2;
 
 /// Maps that a peer may have us make: a process has 65 530 of them by default.
 const SEGMENTS_MAX: usize = 4096;

@@ -3,7 +3,7 @@
 //! Promises: what was not sent comes back with the error.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::{fmt, io};
 
 use super::receive::Silence;
 use crate::codec::CodecError;
@@ -111,6 +111,9 @@ pub enum RecvError {
     Died,
     /// What came is unsound, or a value of another type; it is gone, and the next may be better.
     Decode(CodecError),
+    /// This process cannot take it now, for want of descriptors or memory. Nothing is lost: once
+    /// there is some again it is received.
+    Io(io::Error),
 }
 
 /// Why [`try_recv`](super::Channel::try_recv) or
@@ -136,6 +139,9 @@ pub enum TryRecvError {
     Died,
     /// What came is unsound, or a value of another type; it is gone, and the next may be better.
     Decode(CodecError),
+    /// This process cannot take it now, for want of descriptors or memory. Nothing is lost: once
+    /// there is some again it is received.
+    Io(io::Error),
 }
 
 /// Prints the reason, never the value: it need not be printable.
@@ -188,6 +194,7 @@ impl fmt::Display for RecvError {
             RecvError::Closed => CLOSED,
             RecvError::Died => DIED,
             RecvError::Decode(_) => UNREADABLE,
+            RecvError::Io(_) => SHORT,
         })
     }
 }
@@ -199,6 +206,7 @@ impl fmt::Display for TryRecvError {
             TryRecvError::Closed => CLOSED,
             TryRecvError::Died => DIED,
             TryRecvError::Decode(_) => UNREADABLE,
+            TryRecvError::Io(_) => SHORT,
         })
     }
 }
@@ -225,6 +233,7 @@ impl std::error::Error for RecvError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             RecvError::Decode(error) => Some(error),
+            RecvError::Io(error) => Some(error),
             RecvError::Closed | RecvError::Died => None,
         }
     }
@@ -234,6 +243,7 @@ impl std::error::Error for TryRecvError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             TryRecvError::Decode(error) => Some(error),
+            TryRecvError::Io(error) => Some(error),
             TryRecvError::Empty | TryRecvError::Closed | TryRecvError::Died => None,
         }
     }
@@ -246,6 +256,7 @@ impl From<Silence> for TryRecvError {
             Silence::Closed => TryRecvError::Closed,
             Silence::Died => TryRecvError::Died,
             Silence::Unsound(error) => TryRecvError::Decode(error),
+            Silence::Short(error) => TryRecvError::Io(error),
         }
     }
 }
@@ -255,3 +266,4 @@ const UNWRITABLE: &str = "the value cannot be sent";
 const CLOSED: &str = "the peer has closed its end";
 const DIED: &str = "the peer is gone without closing its end; was its process killed?";
 const UNREADABLE: &str = "what was received cannot be read";
+const SHORT: &str = "this process has no descriptors or no memory left to receive it; it waits";

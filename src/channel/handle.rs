@@ -19,12 +19,12 @@ use super::error::{RecvError, SendError, TryRecvError, TrySendError};
 use super::pack::pack;
 use super::receive::{Message, Silence, Until};
 use super::send::Refused;
-use super::sink::pool_limits;
-use super::spin::Spin;
-use crate::buffer::{self, BufferMut, element_bytes};
-use crate::codec::{Bodies, CodecError, Data, Reader};
+use super::sink::channel_limits;
+use super::stats::Stats;
+use crate::buffer::{BufferMut, alloc, element_bytes};
+use crate::codec::{Bodies, CodecError, Copies, Data, Reader};
 use crate::error::{Error, Result};
-use crate::frame::{Limits, check_metadata};
+use crate::frame::check_metadata;
 use crate::shm::Store;
 use crate::sys::inherit;
 
@@ -116,17 +116,16 @@ impl<S: Data, R: Data> Channel<S, R> {
         if !end.is_here() {
             return Err(SendError::Encode(value, CodecError::Io(forked())));
         }
-        let packed = match pack(&end.places, &value) {
+        let packed = match pack(&end.places, &value, memory()) {
             Ok(packed) => packed,
             Err(error) => return Err(SendError::Encode(value, error)),
         };
-        let mut spin = None;
         while let Err(refused) = end.publish(&packed) {
-            let spin = spin.get_or_insert_with(Spin::new);
-            if end.wait_for(refused, spin).is_err() {
+            if end.wait_for(refused).is_err() {
                 return Err(SendError::Closed(value));
             }
         }
+        keep(packed.body);
         Ok(())
     }
 
@@ -148,12 +147,15 @@ impl<S: Data, R: Data> Channel<S, R> {
         if !end.is_here() {
             return Err(TrySendError::Encode(value, CodecError::Io(forked())));
         }
-        let packed = match pack(&end.places, &value) {
+        let packed = match pack(&end.places, &value, memory()) {
             Ok(packed) => packed,
             Err(error) => return Err(TrySendError::Encode(value, error)),
         };
         match end.publish(&packed) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                keep(packed.body);
+                Ok(())
+            }
             Err(Refused::NoRoom { .. } | Refused::SocketFull) if end.looks_for_peer() => {
                 Err(TrySendError::Full(value))
             }
@@ -167,7 +169,8 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// [`Closed`](RecvError::Closed) or [`Died`](RecvError::Died) when everything that the peer sent
     /// has been received and nothing will follow; [`Decode`](RecvError::Decode) for something that
-    /// is no value of this type.
+    /// is no value of this type; [`Io`](RecvError::Io) when this process has no descriptor or memory
+    /// for it, and then it can be received later.
     ///
     /// # Examples
     ///
@@ -186,6 +189,7 @@ impl<S: Data, R: Data> Channel<S, R> {
                 Err(Silence::Closed) => return Err(RecvError::Closed),
                 Err(Silence::Died) => return Err(RecvError::Died),
                 Err(Silence::Unsound(error)) => return Err(RecvError::Decode(error)),
+                Err(Silence::Short(error)) => return Err(RecvError::Io(error)),
             }
         }
     }
@@ -195,7 +199,8 @@ impl<S: Data, R: Data> Channel<S, R> {
     /// # Errors
     ///
     /// [`Empty`](TryRecvError::Empty) when there is none; from then on the descriptor
-    /// ([`AsFd`]) is readable as soon as there is something to receive or the peer has gone. Else as
+    /// ([`AsFd`]) is readable as soon as there is something to receive or the peer has gone, unless
+    /// another thread sleeps in [`recv`](Self::recv): then that one is woken. Else as
     /// [`recv`](Self::recv).
     ///
     /// # Examples
@@ -234,50 +239,84 @@ impl<S: Data, R: Data> Channel<S, R> {
         self.receive(until).map_err(TryRecvError::from)
     }
 
-    /// A writable buffer of `len` items in this end's memory; frozen, it is sent without a copy.
+    /// A writable buffer of `len` items in this end's memory, with whatever the block held before.
     ///
-    /// A recycled block keeps its old contents: write every element.
+    /// What is built there is sent without a copy. The block is used again once this end and the
+    /// peer have dropped it. Blocks begin at multiples of 4096 bytes; items cannot be aligned to more.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] when the machine, or a control group of this process, has not so much
-    /// left; [`Error::Io`] when descriptors are used up; [`Error::ForkedHandle`] in a forked child.
+    /// [`Error::OutOfMemory`] when `len` items are more than the machine and the control groups of
+    /// this process have left; [`Error::Io`] when there are no descriptors left;
+    /// [`Error::ForkedHandle`] in a forked child.
     ///
     /// # Examples
     ///
     /// ```
-    /// let (ours, theirs) = pannier::channel::pair::<pannier::Buffer<f64>, ()>()?;
+    /// use pannier::{Buffer, channel};
+    ///
+    /// let (ours, theirs) = channel::pair::<Buffer<f64>, ()>()?;
     /// let mut column = ours.alloc::<f64>(100_000)?;
     /// column.fill(0.5);
     /// ours.send(column.freeze()).unwrap();
-    /// assert_eq!(theirs.recv().unwrap()[99_999], 0.5);
-    /// assert_eq!(ours.payload_copies(), 0);
+    /// assert_eq!(theirs.recv().unwrap().iter().sum::<f64>(), 50_000.0);
+    /// assert_eq!(ours.stats().payload_copies, 0);
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn alloc<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
-        if !self.end().is_here() {
-            return Err(Error::ForkedHandle);
-        }
-        match element_bytes::<T>(len)? {
-            0 => buffer::alloc(0), // Nothing to keep: no block for it.
-            bytes => self.end().places.alloc(bytes, false)?.cast_aligned(),
-        }
+        self.allocate(len, false)
     }
 
-    /// Buffers that this end had to copy into its memory to send them.
+    /// As [`alloc`](Self::alloc), with every byte zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
     ///
     /// # Examples
     ///
     /// ```
-    /// let (ours, _theirs) = pannier::channel::pair::<pannier::Buffer<f64>, ()>()?;
-    /// ours.send(vec![0.5; 100_000].into()).unwrap(); // from the heap
-    /// assert_eq!(ours.payload_copies(), 1);
+    /// let (ours, _theirs) = pannier::channel::pair::<pannier::Buffer<u32>, ()>()?;
+    /// assert_eq!(*ours.alloc_zeroed::<u32>(3)?, [0, 0, 0]);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn alloc_zeroed<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
+        self.allocate(len, true)
+    }
+
+    fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
+        const { assert!(align_of::<T>() <= 4096, "blocks begin at multiples of 4096 bytes") };
+        let end = self.end();
+        if !end.is_here() {
+            return Err(Error::ForkedHandle);
+        }
+        match element_bytes::<T>(len)? {
+            // Nothing to keep: no block for it.
+            0 => alloc(0),
+            bytes => end.places.alloc(bytes, zeroed)?.cast_aligned(),
+        }
+    }
+
+    /// What this end has done so far.
+    ///
+    /// In a forked child all is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pannier::{Buffer, channel};
+    ///
+    /// let (ours, _theirs) = channel::pair::<Buffer<u8>, ()>()?;
+    /// ours.send(vec![7; 100_000].into()).unwrap();
+    /// let stats = ours.stats();
+    /// assert_eq!((stats.sent, stats.sent_out_of_band), (1, 100_000));
+    /// assert_eq!((stats.payload_copies, stats.blocks_live), (1, 1));
     /// # Ok::<(), pannier::Error>(())
     /// ```
     #[must_use]
-    pub fn payload_copies(&self) -> u64 {
-        let is_here = self.end().is_here();
-        if is_here { self.end().lock_sending().copies.count } else { 0 }
+    pub fn stats(&self) -> Stats {
+        let end = self.end();
+        if end.is_here() { end.stats() } else { Stats::default() }
     }
 
     /// Gives this end to the program that `command` starts, which finds it by
@@ -389,22 +428,28 @@ impl<S: Data, R: Data> Channel<S, R> {
         if !end.is_here() {
             return Err(Silence::Unsound(CodecError::Io(forked())));
         }
-        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        let mut scratch = memory();
         let message = end.next(until, &mut scratch);
-        if message.is_err() {
+        if scratch.capacity() > 0 {
             keep(scratch);
         }
-        decode(message?).map_err(Silence::Unsound)
+        let (value, copies) = decode(message?);
+        end.tally.copied(copies);
+        value.map_err(Silence::Unsound)
     }
 }
 
 thread_local! {
-    /// Memory of the last record that this thread has read, to be used again.
+    /// Memory of the last record that this thread has written or read, to be used again.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Longer ones are given back: one large message is no reason to keep its memory for ever.
 const SCRATCH_MAX: usize = 32 << 10;
+
+fn memory() -> Vec<u8> {
+    SCRATCH.try_with(Cell::take).unwrap_or_default()
+}
 
 fn keep(scratch: Vec<u8>) {
     if scratch.capacity() <= SCRATCH_MAX {
@@ -412,22 +457,22 @@ fn keep(scratch: Vec<u8>) {
     }
 }
 
-/// A peer may send as much as it has, but not have it copied again and again.
-fn limits() -> Limits {
-    pool_limits().repeat_bytes(Limits::default().repeat_bytes)
-}
-
-fn decode<R: Data>(message: Message) -> std::result::Result<R, CodecError> {
-    let Message { bytes, metadata, bodies } = message;
-    let limits = limits();
+fn decode<R: Data>(message: Message) -> (std::result::Result<R, CodecError>, Copies) {
+    let Message { bytes, metadata, bodies, .. } = message;
+    let limits = channel_limits();
     let count = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
     let metadata = bytes.get(metadata).unwrap_or_default();
-    check_metadata(metadata, count, &limits)?;
-    let bodies = Bodies::new(bodies);
-    let value = Reader::new(metadata, &bodies, &limits).last();
+    if let Err(error) = check_metadata(metadata, count, &limits) {
+        return (Err(error.into()), Copies::default());
+    }
+    let bodies = if bodies.is_empty() { Bodies::NONE } else { Bodies::new(bodies) };
+    let mut reader = Reader::new(metadata, &bodies, &limits);
+    let value = reader.last();
+    let copies = reader.copies();
+    drop(reader);
     drop(bodies);
     keep(bytes);
-    value
+    (value, copies)
 }
 
 /// The environment variable for a name.
@@ -469,10 +514,10 @@ impl<S, R> fmt::Debug for Channel<S, R> {
         let mut out = f.debug_struct("Channel");
         out.field("fd", &self.as_raw_fd());
         if self.end().is_here() {
-            let received = self.end().lock_receiving().received;
-            let sending = self.end().lock_sending();
-            out.field("sent", &sending.sent).field("received", &received);
-            out.field("copies", &sending.copies.count).field("copied_bytes", &sending.copies.bytes);
+            let stats = self.end().stats();
+            out.field("sent", &stats.sent).field("received", &stats.received);
+            out.field("copies", &stats.payload_copies);
+            out.field("copied_bytes", &stats.payload_copied_bytes);
         }
         out.finish()
     }

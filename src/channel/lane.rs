@@ -3,12 +3,13 @@
 //! ```text
 //!   word    0  records published          written by the sender
 //!          16  records consumed           by the receiver
-//!          32  the receiver sleeps        by both: the data bell
+//!          32  an end has this lane       by whoever opens the sender's end, once
 //!          48  goodbye                    by the sender
 //!          64  releases published         by the sender
 //!          80  releases consumed          by the receiver
 //!         512  lines of records, then lines of releases
 //!   bell       senders sleep for room     by both
+//!   2nd bell   the receiver sleeps        by both: the data bell
 //! ```
 //!
 //! What a side does not write it may still overwrite: nothing that is read here is believed.
@@ -26,7 +27,7 @@ use crate::sys::area::Area;
 
 const PUBLISHED: usize = 0;
 const CONSUMED: usize = 16;
-const DATA_BELL: usize = 32;
+const CLAIM: usize = 32;
 const GOODBYE: usize = 48;
 const RELEASES_PUBLISHED: usize = 64;
 const RELEASES_CONSUMED: usize = 80;
@@ -56,8 +57,13 @@ impl Lane {
     }
 
     /// Where the receiver sleeps.
-    pub(super) fn data_bell(&self) -> &AtomicU64 {
-        self.word(DATA_BELL)
+    pub(super) fn data_bell(&self) -> &AtomicU32 {
+        self.area.second_bell()
+    }
+
+    /// Whether nobody has opened the end before that sends in this lane; only the first is told so.
+    pub(super) fn claim(&self) -> bool {
+        self.word(CLAIM).swap(1, Ordering::AcqRel) == 0
     }
 
     /// Where senders sleep until there is room.
@@ -130,7 +136,7 @@ impl Memory for Releases {
     }
 }
 
-/// A bell that one can sleep on holds 0 and 1 only, so nothing is cut.
+/// A bell that one can sleep on holds small numbers only, so nothing is cut.
 impl Word for AtomicU32 {
     fn load(&self, order: Ordering) -> u64 {
         self.load(order).into()

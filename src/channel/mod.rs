@@ -49,10 +49,12 @@ mod ring;
 mod send;
 mod sink;
 mod spin;
+mod stats;
 pub(crate) mod status;
 
 pub use self::error::{RecvError, SendError, TryRecvError, TrySendError};
 pub use self::handle::{Channel, pair};
+pub use self::stats::Stats;
 
 pub(crate) use self::control::{
     AnswerEnd, Heard, MessageEnd, ParentEnd, SendState, Watch, worker_ends,

@@ -19,43 +19,67 @@ use crate::shm::{BlockName, Store};
 pub(super) struct Packed {
     pub(super) head: [u8; HEAD_LEN],
     pub(super) body: Vec<u8>,
+    /// For a value with buffers, or a long one: mostly there is none, and so there is little to move.
+    pub(super) shared: Option<Box<Shared>>,
+}
+
+/// What of a record lies in shared memory.
+#[derive(Default)]
+pub(super) struct Shared {
     /// The blocks of this end that it names, as often as it names them.
     pub(super) names: Vec<BlockName>,
-    /// Whether it names blocks of the peer.
-    pub(super) returns: bool,
+    /// The blocks of the peer that it sends back.
+    pub(super) returned: Vec<BlockName>,
     /// Bytes in shared memory that wait with the record.
     pub(super) bytes: u64,
+    /// Those of them that are payload, and not the record itself.
+    pub(super) out_of_band: u64,
     pub(super) copies: Copies,
     /// Keeps the blocks until the record is out.
     kept: Vec<Buffer<u8>>,
 }
 
-pub(super) fn pack<T: Serialize>(places: &Places, value: &T) -> Result<Packed, CodecError> {
+/// Writes the value; `memory` is memory to use.
+pub(super) fn pack<T: Serialize>(
+    places: &Places,
+    value: &T,
+    memory: Vec<u8>,
+) -> Result<Packed, CodecError> {
     let mut sink = StoreSink::new(places);
-    let mut writer = Writer::new(&Options::default());
+    let mut writer = Writer::in_memory(&Options::default(), memory);
     writer.push(value, &mut sink)?;
     let (metadata, placed) = writer.into_parts();
-    let mut packed = Packed {
-        head: record::head(VALUE),
-        body: metadata,
-        names: Vec::new(),
-        returns: false,
-        bytes: 0,
-        copies: sink.copies(),
-        kept: Vec::new(),
-    };
-    if !placed.is_empty() || packed.body.len() > INLINE_MAX {
-        packed.frame(places, placed)?;
+    let mut packed = Packed { head: record::head(VALUE), body: metadata, shared: None };
+    if placed.is_empty() && packed.body.len() <= INLINE_MAX {
+        return Ok(packed);
     }
+    let mut shared = Shared { copies: sink.copies(), ..Shared::default() };
+    packed.frame(places, placed, &mut shared)?;
     if packed.body.len() > INLINE_MAX {
-        packed.move_to_block(places)?;
+        packed.move_to_block(places, &mut shared)?;
     }
+    packed.shared = Some(Box::new(shared));
     Ok(packed)
 }
 
 impl Packed {
+    /// Bytes of the record.
+    pub(super) fn len(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// Bytes in shared memory that wait with the record.
+    pub(super) fn bytes(&self) -> u64 {
+        self.shared.as_ref().map_or(0, |shared| shared.bytes)
+    }
+
     /// Lays a frame around the metadata: its table says where the buffers lie.
-    fn frame(&mut self, places: &Places, placed: Vec<Placed>) -> Result<(), CodecError> {
+    fn frame(
+        &mut self,
+        places: &Places,
+        placed: Vec<Placed>,
+        shared: &mut Shared,
+    ) -> Result<(), CodecError> {
         let mut descriptors: Vec<Descriptor> = placed.iter().map(|p| p.descriptor).collect();
         let layout = Layout::new(self.body.len(), &mut descriptors)?;
         let len = usize::try_from(layout.frame_len());
@@ -66,31 +90,33 @@ impl Packed {
         frame.resize(len, 0);
         for descriptor in &descriptors {
             debug_assert_eq!(descriptor.location, Location::Segment, "every buffer was placed");
-            match places.name_of(&located(descriptor)) {
-                Some(name) => self.names.push(name),
-                None => self.returns = true,
+            let at = located(descriptor);
+            match places.name_of(&at) {
+                Some(name) => shared.names.push(name),
+                None => shared.returned.extend(places.returned(&at)),
             }
-            self.bytes = self.bytes.saturating_add(descriptor.len);
+            shared.bytes = shared.bytes.saturating_add(descriptor.len);
         }
+        shared.out_of_band = shared.bytes;
         (self.head, self.body) = (record::head(FRAME), frame);
-        self.kept = placed.into_iter().map(|placed| placed.buffer).collect();
+        shared.kept = placed.into_iter().map(|placed| placed.buffer).collect();
         Ok(())
     }
 
-    fn move_to_block(&mut self, places: &Places) -> Result<(), CodecError> {
+    fn move_to_block(&mut self, places: &Places, shared: &mut Shared) -> Result<(), CodecError> {
         let failed = |error: Error| CodecError::Buffer(Box::new(error));
         let mut block = places.alloc(self.body.len(), false).map_err(failed)?;
         block.copy_from_slice(&self.body);
         let block = block.freeze();
         let at = places.locate(&block).expect("a store knows what it has just allocated");
         debug_assert_eq!(at.segment & RETURNED, 0, "what is allocated is this end's");
-        self.names.push(places.name_of(&at).expect("an allocated block has a name"));
+        shared.names.push(places.name_of(&at).expect("an allocated block has a name"));
         let len = u64::try_from(block.len()).unwrap_or(u64::MAX);
         let range =
             Range { segment: at.segment, generation: at.generation, offset: at.offset, len };
-        self.bytes = self.bytes.saturating_add(len);
+        shared.bytes = shared.bytes.saturating_add(len);
         (self.head, self.body) = (record::head(BLOCK), range.to_bytes());
-        self.kept.push(block);
+        shared.kept.push(block);
         Ok(())
     }
 }

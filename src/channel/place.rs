@@ -13,7 +13,7 @@ use super::record::RETURNED;
 use super::release::{Link, Returns};
 use crate::buffer::{Buffer, BufferMut};
 use crate::error::Result;
-use crate::shm::{Attached, BlockName, Located, Memory, Store};
+use crate::shm::{Attached, BlockName, Copied, Located, Memory, Store};
 
 /// The memory of both ends, as this one sees it.
 pub(super) struct Places {
@@ -36,6 +36,12 @@ impl Places {
     /// The records up to here name nothing any more that must be kept for them.
     pub(super) fn have_taken_in(&self, position: u64) {
         self.taken_in.store(position, Ordering::Release);
+    }
+
+    /// The block of the peer's that a buffer lies in which goes back to it.
+    pub(super) fn returned(&self, at: &Located) -> Option<BlockName> {
+        let at = Located { segment: at.segment & !RETURNED, ..*at };
+        self.attached.name_of(&at)
     }
 
     /// Takes back the blocks that the peer has let go of.
@@ -64,5 +70,9 @@ impl Store for Places {
 
     fn id(&self) -> u64 {
         self.memory.id()
+    }
+
+    fn copied(&self, copy: &Arc<Copied>) {
+        self.memory.copied(copy);
     }
 }

@@ -1,8 +1,9 @@
 //! The receiving half: taking records in, and sleeping until there is one.
 //!
-//! One receiver at a time sleeps, and only it or whoever has the lock reads the socket, so that no
-//! bell is heard by somebody whom it was not for. The others wait for it to come back; whoever
-//! leaves without sleeping wakes the next of them ([`Turn`]).
+//! One receiver at a time sleeps, and only it reads the socket, or whoever has the lock while nobody
+//! sleeps, so that no bell is heard by somebody whom it was not for. The others look into the ring
+//! and wait for it to come back; whoever leaves without sleeping wakes the next of them ([`Turn`]).
+//! A record whose segment the sleeper may just be hearing of stays the next one.
 //! Promises: a record that was published is received before the end or death of its sender is told;
 //! what a record names is leased before the peer may hear that it was released.
 //! Does not know: values. They are decoded by whoever received them, under no lock.
@@ -13,13 +14,14 @@ use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::end::{End, Heard, Nonsense};
+use super::end::{End, Heard, Nonsense, ON_THE_WORD, Unheard};
 use super::lane::{Lane, Records};
 use super::record::{self, RETURNED, Record};
 use super::release::PEER;
 use super::ring::{Consumer, Doorbell};
-use super::sink::{SegmentCheck, located, pool_limits};
+use super::sink::{SegmentCheck, channel_limits, located};
 use super::spin::Spin;
+use super::stats::Traffic;
 use crate::buffer::Buffer;
 use crate::codec::{Body, CodecError};
 use crate::frame::{Frame, FrameError, Location, SegmentFault};
@@ -31,6 +33,8 @@ use crate::sys::wait;
 #[derive(Debug)]
 pub(super) struct Receiving {
     consumer: Consumer<Records>,
+    /// A record that names what could not be received yet.
+    pending: Option<Vec<u8>>,
     /// A receiver sleeps, and will take the next record.
     asleep: bool,
     /// Receivers that wait for it to come back.
@@ -40,8 +44,8 @@ pub(super) struct Receiving {
     /// The peer wrote nonsense: nothing it writes is looked at any more.
     broken: bool,
     pub(super) hello_is_read: bool,
-    spin: Spin,
-    pub(super) received: u64,
+    pub(super) spin: Spin,
+    pub(super) received: Traffic,
 }
 
 /// A record with what it names.
@@ -50,6 +54,18 @@ pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
     pub(super) metadata: Range<usize>,
     pub(super) bodies: Vec<Body<'static>>,
+    out_of_band: u64,
+}
+
+impl Message {
+    fn new(bytes: Vec<u8>, metadata: Range<usize>, bodies: Vec<Body<'static>>) -> Self {
+        let len = |body: &Body<'_>| match body {
+            Body::Owned { buffer, .. } => u64::try_from(buffer.len()).unwrap_or(u64::MAX),
+            Body::Borrowed { .. } => 0,
+        };
+        let out_of_band = bodies.iter().map(len).sum();
+        Message { bytes, metadata, bodies, out_of_band }
+    }
 }
 
 /// Why there is no message.
@@ -59,6 +75,29 @@ pub(super) enum Silence {
     Closed,
     Died,
     Unsound(CodecError),
+    /// This process is short of something; nothing is lost.
+    Short(io::Error),
+}
+
+/// Why a record was not opened.
+enum Unopened {
+    Unsound(CodecError),
+    /// Not now.
+    Short(io::Error),
+    /// What it names is in the hands of the receiver that sleeps.
+    Later,
+}
+
+impl From<CodecError> for Unopened {
+    fn from(error: CodecError) -> Self {
+        Unopened::Unsound(error)
+    }
+}
+
+impl From<FrameError> for Unopened {
+    fn from(error: FrameError) -> Self {
+        Unopened::Unsound(error.into())
+    }
 }
 
 /// How long to wait for a message.
@@ -84,13 +123,14 @@ impl Receiving {
     pub(super) fn new(lane: Arc<Lane>) -> Self {
         Receiving {
             consumer: Consumer::new(Records(lane)),
+            pending: None,
             asleep: false,
             others: 0,
             ended: false,
             broken: false,
             hello_is_read: false,
             spin: Spin::new(),
-            received: 0,
+            received: Traffic::default(),
         }
     }
 
@@ -105,12 +145,11 @@ impl Receiving {
             Heard::Something | Heard::Nothing => {}
         }
     }
-
-    fn give_up(&mut self) -> Silence {
-        (self.broken, self.ended) = (true, true);
-        Silence::Unsound(nonsense())
-    }
 }
+
+/// How long a receiver sleeps on the bell before it listens at the socket. Being woken from there
+/// costs a third, but the socket alone says that a peer has died.
+const ON_THE_WORD_AT_MOST: Duration = Duration::from_millis(5);
 
 /// Messages of the socket that are read at once: a peer that never stops is no reason not to answer.
 const AT_ONCE: usize = 100;
@@ -166,6 +205,10 @@ impl End {
         let mut half = self.take_turn();
         for round in 0.. {
             if half.asleep {
+                // Not its socket, but the ring.
+                if let Some(message) = self.take(&mut half, scratch)? {
+                    return Ok(message);
+                }
                 let left = until.left();
                 if left.is_some_and(|left| left.is_zero()) {
                     return Err(Silence::Empty);
@@ -224,33 +267,64 @@ impl End {
         if self.inbound.is_published_beyond(half.consumer.position()) {
             return Ok(Heard::Something);
         }
-        let heard = self.hear(Wait::No).map_err(|Nonsense| half.give_up())?;
+        self.before_waiting();
+        let heard = self.hear(Wait::No).map_err(|why| self.unheard(half, why))?;
         half.note(heard);
         Ok(heard)
     }
 
+    /// Says to the peer what it may be waiting for.
+    fn before_waiting(&self) {
+        self.wake_senders();
+        self.places.attached.link().flush();
+    }
+
+    fn unheard(&self, half: &mut Receiving, why: Unheard) -> Silence {
+        match why {
+            Unheard::Nonsense => self.give_up(half),
+            Unheard::Short(error) => Silence::Short(error),
+        }
+    }
+
+    /// Nothing of this peer's is looked at any more, nor kept mapped but for buffers in use.
+    fn give_up(&self, half: &mut Receiving) -> Silence {
+        (half.broken, half.ended, half.pending) = (true, true, None);
+        self.places.attached.detach_all();
+        Silence::Unsound(nonsense())
+    }
+
     /// Spins, then sleeps, without the lock.
     fn sleep<'h>(&'h self, mut half: Turn<'h>, until: Until) -> Result<Turn<'h>, Silence> {
+        let position = half.consumer.position();
+        let has_come =
+            || self.inbound.is_published_beyond(position) || self.inbound.has_said_goodbye();
+        // With the lock, which others get no later than they would by sleeping.
+        if half.spin.wait(has_come) {
+            return Ok(half);
+        }
         half.asleep = true;
-        let (position, mut spin) = (half.consumer.position(), half.spin);
         drop(half);
-        let heard = self.sleep_alone(position, until, &mut spin);
+        self.before_waiting();
+        self.tally.slept();
+        let heard = self.sleep_alone(has_come, until);
         let mut half = self.take_turn();
-        (half.asleep, half.spin) = (false, spin);
+        half.asleep = false;
         match heard {
             Ok(heard) => half.note(heard),
-            Err(Nonsense) => return Err(half.give_up()),
+            Err(why) => return Err(self.unheard(&mut half, why)),
         }
         Ok(half)
     }
 
-    fn sleep_alone(&self, position: u64, until: Until, spin: &mut Spin) -> Result<Heard, Nonsense> {
-        let has_come =
-            || self.inbound.is_published_beyond(position) || self.inbound.has_said_goodbye();
-        if spin.wait(has_come) {
-            return Ok(Heard::Nothing);
+    fn sleep_alone(&self, has_come: impl Fn() -> bool, until: Until) -> Result<Heard, Unheard> {
+        let word = self.inbound.data_bell();
+        let bell = Doorbell(word);
+        bell.going_to_sleep_as(ON_THE_WORD.into());
+        if !has_come() {
+            let left = until.left().unwrap_or(Duration::MAX).min(ON_THE_WORD_AT_MOST);
+            wait::while_word_is(word, ON_THE_WORD, left);
         }
-        let bell = Doorbell(self.inbound.data_bell());
+        // At the socket the same again: whoever woke us may have done so for somebody else's record.
         bell.going_to_sleep();
         if has_come() {
             bell.awake();
@@ -260,12 +334,12 @@ impl End {
             let heard = self.hear(Wait::Yes)?;
             if heard == Heard::Nothing {
                 // Somebody has made the socket one that does not block.
-                wait::readable(&self.socket, Duration::MAX).map_err(|_| Nonsense)?;
+                wait::readable(&self.socket, Duration::MAX)?;
             }
             return Ok(heard);
         };
         // The bell stays armed when the time is over: the descriptor can be waited for.
-        wait::readable(&self.socket, left).map_err(|_| Nonsense)?;
+        wait::readable(&self.socket, left)?;
         self.hear(Wait::No)
     }
 
@@ -275,35 +349,67 @@ impl End {
         half: &mut Receiving,
         scratch: &mut Vec<u8>,
     ) -> Result<Option<Message>, Silence> {
-        if half.broken {
+        if !self.next_record(half, scratch)? {
             return Ok(None);
         }
-        match half.consumer.pop(scratch) {
-            Ok(false) => return Ok(None),
-            Ok(true) => {}
-            Err(_) => return Err(half.give_up()),
+        let opened = self.open(half, scratch);
+        if let Err(Unopened::Short(_) | Unopened::Later) = opened {
+            half.pending = Some(std::mem::take(scratch));
         }
-        half.received += 1;
-        let opened = self.open(half, std::mem::take(scratch));
+        let message = match opened {
+            Ok(message) => message,
+            Err(Unopened::Later) => return Ok(None),
+            Err(Unopened::Short(error)) => return Err(Silence::Short(error)),
+            Err(Unopened::Unsound(error)) => {
+                self.places.have_taken_in(half.consumer.position());
+                return Err(Silence::Unsound(error));
+            }
+        };
         self.places.have_taken_in(half.consumer.position());
-        self.wake_senders();
-        if opened.as_ref().is_ok_and(|message| !message.bodies.is_empty()) {
+        half.received.add(message.bytes.len(), message.out_of_band);
+        if !message.bodies.is_empty() {
             // A buffer that came back may be this end's alone by now.
             self.places.take_back();
         }
-        opened.map(Some).map_err(Silence::Unsound)
+        self.places.attached.link().flush();
+        Ok(Some(message))
     }
 
-    /// Finds what the record names.
-    fn open(&self, half: &mut Receiving, bytes: Vec<u8>) -> Result<Message, CodecError> {
-        match record::read(&bytes).ok_or_else(nonsense)? {
+    /// Copies the next record to `scratch`.
+    fn next_record(&self, half: &mut Receiving, scratch: &mut Vec<u8>) -> Result<bool, Silence> {
+        if half.broken {
+            return Ok(false);
+        }
+        if let Some(pending) = half.pending.take() {
+            *scratch = pending;
+            return Ok(true);
+        }
+        let is_first = half.consumer.position() == 0;
+        match half.consumer.pop(scratch) {
+            Ok(false) => return Ok(false),
+            Ok(true) => {}
+            Err(_) => return Err(self.give_up(half)),
+        }
+        if is_first {
+            // From now on no other descriptor of this end opens it.
+            let _first = self.outbound.claim();
+        }
+        self.wake_senders_seen();
+        Ok(true)
+    }
+
+    /// Finds what the record names. One that is opened is taken out of `record`.
+    fn open(&self, half: &mut Receiving, record: &mut Vec<u8>) -> Result<Message, Unopened> {
+        match record::read(record).ok_or_else(nonsense)? {
             Record::Value(metadata) => {
-                let metadata = bytes.len() - metadata.len()..bytes.len();
-                Ok(Message { bytes, metadata, bodies: Vec::new() })
+                let metadata = record.len() - metadata.len()..record.len();
+                Ok(Message::new(std::mem::take(record), metadata, Vec::new()))
             }
             Record::Frame(frame) => {
-                let frame = frame.to_vec();
-                self.open_frame(half, frame)
+                let at = record.len() - frame.len();
+                let (metadata, bodies) = self.open_frame(half, frame)?;
+                let metadata = at + metadata.start..at + metadata.end;
+                Ok(Message::new(std::mem::take(record), metadata, bodies))
             }
             Record::Block(at) => {
                 let range = (at.segment, at.offset, at.len);
@@ -314,19 +420,25 @@ impl End {
                 }
                 let block = leased.map_err(|fault| segment_error(0, fault))?;
                 // Copied before it is looked at: its writer could still change it.
-                self.open_frame(half, block.to_vec())
+                let frame = block.to_vec();
+                let (metadata, bodies) = self.open_frame(half, &frame)?;
+                Ok(Message::new(frame, metadata, bodies))
             }
         }
     }
 
-    fn open_frame(&self, half: &mut Receiving, bytes: Vec<u8>) -> Result<Message, CodecError> {
+    fn open_frame(
+        &self,
+        half: &mut Receiving,
+        bytes: &[u8],
+    ) -> Result<(Range<usize>, Vec<Body<'static>>), Unopened> {
         let check = SegmentCheck(|range, generation| self.check(range, generation));
-        let limits = pool_limits();
-        let mut parsed = Frame::parse_head_with(&bytes, &limits, &check);
+        let limits = channel_limits();
+        let mut parsed = Frame::parse_head_with(bytes, &limits, &check);
         if matches!(parsed, Err(FrameError::Segment { why: SegmentFault::Unknown, .. })) {
             // Its descriptor was sent before the record, so it is there by now.
             self.hear_all(half)?;
-            parsed = Frame::parse_head_with(&bytes, &limits, &check);
+            parsed = Frame::parse_head_with(bytes, &limits, &check);
         }
         let frame = parsed?;
         let mut bodies = Vec::new();
@@ -340,15 +452,22 @@ impl End {
             bodies.push(Body::Owned { buffer, kind: descriptor.kind });
         }
         let metadata = frame.metadata().as_ptr().addr() - bytes.as_ptr().addr();
-        let metadata = metadata..metadata + frame.metadata().len();
-        Ok(Message { bytes, metadata, bodies })
+        Ok((metadata..metadata + frame.metadata().len(), bodies))
     }
 
-    fn hear_all(&self, half: &mut Receiving) -> Result<(), CodecError> {
+    /// Hears what the socket has, unless that is for the receiver that sleeps.
+    fn hear_all(&self, half: &mut Receiving) -> Result<(), Unopened> {
+        if half.asleep {
+            return Err(Unopened::Later);
+        }
         for _ in 0..AT_MOST {
-            let Ok(heard) = self.hear(Wait::No) else {
-                half.give_up();
-                return Err(nonsense());
+            let heard = match self.hear(Wait::No) {
+                Ok(heard) => heard,
+                Err(Unheard::Short(error)) => return Err(Unopened::Short(error)),
+                Err(Unheard::Nonsense) => {
+                    self.give_up(half);
+                    return Err(nonsense().into());
+                }
             };
             half.note(heard);
             if matches!(heard, Heard::Nothing | Heard::End) {
@@ -381,9 +500,7 @@ impl End {
             return Err(Fault::Bounds);
         }
         let attached = &self.places.attached;
-        let (buffer, name) = attached.lease((segment, offset, len), generation)?;
-        // It is in use from now on, until the link is told otherwise.
-        attached.complete(&[name], |_| {});
+        let (buffer, name) = attached.lease_kept((segment, offset, len), generation)?;
         attached.link().mention(name);
         Ok(buffer)
     }

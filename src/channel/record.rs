@@ -78,8 +78,9 @@ impl Range {
 pub(super) const NAMES_AT_ONCE: usize = 40;
 
 /// Blocks that are let go of, once so many lines of records have been taken in.
-pub(super) fn releases(after: u64, names: &[BlockName]) -> Vec<u8> {
-    let mut bytes = after.to_le_bytes().to_vec();
+pub(super) fn releases(after: u64, names: impl ExactSizeIterator<Item = BlockName>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + 12 * names.len());
+    bytes.extend(after.to_le_bytes());
     for name in names {
         bytes.extend(name.segment.to_le_bytes());
         bytes.extend(name.index.to_le_bytes());
@@ -88,15 +89,16 @@ pub(super) fn releases(after: u64, names: &[BlockName]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn read_releases(record: &[u8]) -> Option<(u64, Vec<BlockName>)> {
+/// Puts the names in place of those in `names`.
+pub(super) fn read_releases(record: &[u8], names: &mut Vec<BlockName>) -> Option<u64> {
     let mut rest = record;
     let after = take_u64(&mut rest)?;
-    let mut names = Vec::with_capacity(rest.len() / 12);
+    names.clear();
     while !rest.is_empty() {
         let (segment, index) = (take_u32(&mut rest)?, take_u32(&mut rest)?);
         names.push(BlockName { segment, index, generation: take_u32(&mut rest)? });
     }
-    Some((after, names))
+    Some(after)
 }
 
 /// What is said over the socket.
@@ -211,8 +213,10 @@ mod tests {
     fn releases_are_read_as_they_were_written() {
         let name = |n| BlockName { segment: n, index: n + 1, generation: n + 2 };
         let names: Vec<_> = (0..5).map(name).collect();
-        let record = releases(77, &names);
-        assert_eq!(read_releases(&record), Some((77, names)));
-        assert_eq!(read_releases(&record[1..]), None);
+        let record = releases(77, names.iter().copied());
+        let mut found = Vec::new();
+        assert_eq!(read_releases(&record, &mut found), Some(77));
+        assert_eq!(found, names);
+        assert_eq!(read_releases(&record[1..], &mut found), None);
     }
 }

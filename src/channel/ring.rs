@@ -180,7 +180,12 @@ pub(crate) struct Doorbell<'w, W>(pub(crate) &'w W);
 impl<W: Word> Doorbell<'_, W> {
     /// Before the last look.
     pub(crate) fn going_to_sleep(&self) {
-        self.0.store(ASLEEP, Ordering::Relaxed);
+        self.going_to_sleep_as(ASLEEP);
+    }
+
+    /// The same, in one of several ways to sleep, which are numbers above zero.
+    pub(crate) fn going_to_sleep_as(&self, way: u64) {
+        self.0.store(way, Ordering::Relaxed);
         W::fence(Ordering::SeqCst);
     }
 
@@ -191,8 +196,16 @@ impl<W: Word> Doorbell<'_, W> {
 
     /// After publishing: whether the peer has to be woken. Only one of several wakers is told so.
     pub(crate) fn must_ring(&self) -> bool {
+        self.sleeper().is_some()
+    }
+
+    /// The same, and in which way the peer sleeps.
+    pub(crate) fn sleeper(&self) -> Option<u64> {
         W::fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) == ASLEEP && self.0.swap(AWAKE, Ordering::Relaxed) == ASLEEP
+        if self.0.load(Ordering::Relaxed) == AWAKE {
+            return None;
+        }
+        Some(self.0.swap(AWAKE, Ordering::Relaxed)).filter(|&way| way != AWAKE)
     }
 }
 
@@ -232,38 +245,55 @@ impl<'m, W: Word> Place<'m, W> {
         Place { words, at: line * LINE }
     }
 
-    fn next(&mut self) -> &'m W {
+    /// The next words: up to the end of the ring, and from its beginning on.
+    fn next(&mut self, count: usize) -> [&'m [W]; 2] {
+        let before_end = count.min(self.words.len() - self.at);
+        let runs = [&self.words[self.at..self.at + before_end], &self.words[..count - before_end]];
+        self.at = (self.at + count) & (self.words.len() - 1);
+        runs
+    }
+
+    fn next_word(&mut self) -> &'m W {
         let word = &self.words[self.at];
         self.at = (self.at + 1) & (self.words.len() - 1);
         word
     }
 
     fn put(&mut self, value: u64) {
-        self.next().store(value, Ordering::Relaxed);
+        self.next_word().store(value, Ordering::Relaxed);
     }
 
     fn get(&mut self) -> u64 {
-        self.next().load(Ordering::Relaxed)
+        self.next_word().load(Ordering::Relaxed)
+    }
+
+    /// Whole words.
+    fn put_words(&mut self, bytes: &[u8]) {
+        let runs = self.next(bytes.len() / WORD);
+        let (now, wrapped) = bytes.split_at(runs[0].len() * WORD);
+        for (words, bytes) in runs.into_iter().zip([now, wrapped]) {
+            for (word, bytes) in words.iter().zip(bytes.chunks_exact(WORD)) {
+                let value = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                word.store(value, Ordering::Relaxed);
+            }
+        }
     }
 
     fn put_bytes(&mut self, parts: &[&[u8]]) {
         let (mut pending, mut filled) = ([0; WORD], 0);
         for part in parts {
-            let (head, rest) = part.split_at(part.len().min((WORD - filled) % WORD));
-            pending[filled..filled + head.len()].copy_from_slice(head);
-            filled += head.len();
-            if filled == WORD {
+            let mut rest = *part;
+            if filled > 0 {
+                let (head, behind) = part.split_at(part.len().min(WORD - filled));
+                pending[filled..filled + head.len()].copy_from_slice(head);
+                (filled, rest) = (filled + head.len(), behind);
+                if filled < WORD {
+                    continue;
+                }
                 self.put(u64::from_le_bytes(pending));
-                filled = 0;
             }
-            if rest.is_empty() {
-                continue;
-            }
-            let words = rest.chunks_exact(WORD);
-            let tail = words.remainder();
-            for word in words.filter_map(|word| word.first_chunk()) {
-                self.put(u64::from_le_bytes(*word));
-            }
+            let (whole, tail) = rest.split_at(rest.len() - rest.len() % WORD);
+            self.put_words(whole);
             pending[..tail.len()].copy_from_slice(tail);
             filled = tail.len();
         }
@@ -274,10 +304,14 @@ impl<'m, W: Word> Place<'m, W> {
     }
 
     fn get_bytes(&mut self, len: usize, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.reserve(len.next_multiple_of(WORD));
-        for _ in 0..len.div_ceil(WORD) {
-            bytes.extend_from_slice(&self.get().to_le_bytes());
+        let whole = len.next_multiple_of(WORD);
+        bytes.resize(whole, 0);
+        let runs = self.next(whole / WORD);
+        let (now, wrapped) = bytes.split_at_mut(runs[0].len() * WORD);
+        for (words, bytes) in runs.into_iter().zip([now, wrapped]) {
+            for (word, bytes) in words.iter().zip(bytes.chunks_exact_mut(WORD)) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
         }
         bytes.truncate(len);
     }

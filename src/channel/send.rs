@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use super::end::End;
 use super::lane::{Lane, Records};
-use super::pack::Packed;
+use super::pack::{Packed, Shared};
 use super::record::Note;
 use super::release::PEER;
 use super::ring::{Broken, Doorbell, Producer, Pushed};
 use super::spin::Spin;
+use super::stats::Traffic;
 use crate::codec::Copies;
 use crate::sys::socket::Wait;
 use crate::sys::wait;
@@ -26,6 +27,10 @@ use crate::sys::wait;
 /// Bytes in blocks that may wait to be received, unless it is one record alone. What was received
 /// is the receiver's to keep.
 const UNREAD_MAX: u64 = 64 << 20;
+
+/// So many records with blocks may be unread before it is looked which of them were read meanwhile: a
+/// look takes the word away from the CPU that writes it.
+const UNREAD_RECORDS: usize = 64;
 
 /// How long one sleeps at a time for room: a peer that died does not wake anybody.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -41,7 +46,8 @@ pub(super) struct Sending {
     /// Of the records with blocks that may not be received yet: where they end, and the blocks' bytes.
     unread: VecDeque<(u64, u64)>,
     unread_bytes: u64,
-    pub(super) sent: u64,
+    pub(super) spin: Spin,
+    pub(super) sent: Traffic,
     pub(super) copies: Copies,
 }
 
@@ -70,7 +76,8 @@ impl Sending {
             retired: Vec::new(),
             unread: VecDeque::new(),
             unread_bytes: 0,
-            sent: 0,
+            spin: Spin::new(),
+            sent: Traffic::default(),
             copies: Copies::default(),
         }
     }
@@ -81,8 +88,11 @@ impl Sending {
 
     /// Whether the record may go: the ring and the limit of unread bytes have room for it.
     fn has_room(&mut self, packed: &Packed) -> Result<(), Refused> {
-        let room = self.producer.room(packed.head.len() + packed.body.len())?;
-        if room == Pushed::Yes && packed.bytes == 0 {
+        let room = self.producer.room(packed.len())?;
+        let bytes = packed.bytes();
+        let total = self.unread_bytes.saturating_add(bytes);
+        let is_little = total <= UNREAD_MAX && self.unread.len() < UNREAD_RECORDS;
+        if room == Pushed::Yes && (bytes == 0 || is_little) {
             return Ok(());
         }
         let consumed = self.producer.look()?;
@@ -90,7 +100,7 @@ impl Sending {
             self.unread_bytes -= bytes;
             self.unread.pop_front();
         }
-        let too_much = self.unread_bytes.saturating_add(packed.bytes) > UNREAD_MAX;
+        let too_much = self.unread_bytes.saturating_add(bytes) > UNREAD_MAX;
         if room != Pushed::Yes || (too_much && !self.unread.is_empty()) {
             return Err(Refused::NoRoom { consumed });
         }
@@ -100,12 +110,14 @@ impl Sending {
     fn push(&mut self, packed: &Packed) -> Result<(), Refused> {
         let pushed = self.producer.push(&[&packed.head, &packed.body])?;
         debug_assert_eq!(pushed, Pushed::Yes, "there was room");
-        if packed.bytes > 0 {
-            self.unread.push_back((self.producer.position(), packed.bytes));
-            self.unread_bytes = self.unread_bytes.saturating_add(packed.bytes);
-        }
-        self.sent += 1;
-        self.copies.add(packed.copies);
+        let Some(shared) = &packed.shared else {
+            self.sent.add(packed.len(), 0);
+            return Ok(());
+        };
+        self.unread.push_back((self.producer.position(), shared.bytes));
+        self.unread_bytes = self.unread_bytes.saturating_add(shared.bytes);
+        self.sent.add(packed.len(), shared.out_of_band);
+        self.copies.add(shared.copies);
         Ok(())
     }
 }
@@ -117,14 +129,19 @@ impl End {
             return Err(Refused::Closed);
         }
         let mut sending = self.lock_sending();
+        if !sending.was_used() {
+            // From now on no other descriptor of this end opens it.
+            let _first = self.outbound.claim();
+        }
         sending.has_room(packed)?;
-        if !packed.names.is_empty() {
-            self.announce(&mut sending, packed)?;
-            self.places.memory.hold(PEER, &packed.names);
+        if let Some(shared) = packed.shared.as_ref().filter(|shared| !shared.names.is_empty()) {
+            self.announce(&mut sending, shared)?;
+            self.places.memory.hold(PEER, &shared.names);
         }
         sending.push(packed)?;
-        if packed.returns {
-            self.places.attached.link().has_returned(sending.producer.position());
+        if let Some(shared) = packed.shared.as_ref().filter(|shared| !shared.returned.is_empty()) {
+            let position = sending.producer.position();
+            self.places.attached.link().has_returned(&shared.returned, position);
         }
         drop(sending);
         self.ring();
@@ -132,7 +149,7 @@ impl End {
     }
 
     /// Waits until what stood in the way may be gone.
-    pub(super) fn wait_for(&self, refused: Refused, spin: &mut Spin) -> Result<(), Refused> {
+    pub(super) fn wait_for(&self, refused: Refused) -> Result<(), Refused> {
         match refused {
             Refused::Closed => return Err(refused),
             Refused::SocketFull => {
@@ -140,12 +157,19 @@ impl End {
             }
             Refused::NoRoom { consumed } => {
                 let moved = || self.outbound.is_consumed_beyond(consumed);
-                if spin.wait(moved) {
+                // Without the lock. Of several senders that wait one after the other learns.
+                let mut spin = self.lock_sending().spin;
+                let came = spin.wait(moved);
+                self.lock_sending().spin = spin;
+                if came {
                     return Ok(());
                 }
+                // Somebody may wait for blocks on the other side too.
+                self.places.attached.link().flush();
                 let bell = self.outbound.room_bell();
                 Doorbell(bell).going_to_sleep();
                 if !moved() && !self.inbound.has_said_goodbye() {
+                    self.tally.slept();
                     wait::while_word_is(bell, 1, PATIENCE);
                 }
             }
@@ -167,7 +191,17 @@ impl End {
     pub(super) fn wake_senders(&self) {
         let bell = self.inbound.room_bell();
         if Doorbell(bell).must_ring() {
+            self.tally.rung();
             wait::wake_all(bell);
+        }
+    }
+
+    /// The same after each record, at no cost while nobody sleeps. A sender that goes to sleep at
+    /// this moment may be missed: it is seen with the next record, before this end sleeps, or by its
+    /// own clock.
+    pub(super) fn wake_senders_seen(&self) {
+        if self.inbound.room_bell().load(Ordering::Relaxed) != 0 {
+            self.wake_senders();
         }
     }
 
@@ -177,7 +211,7 @@ impl End {
     }
 
     /// Sends the descriptors of the segments that the record names first, and says which are gone.
-    fn announce(&self, sending: &mut Sending, packed: &Packed) -> Result<(), Refused> {
+    fn announce(&self, sending: &mut Sending, shared: &Shared) -> Result<(), Refused> {
         sending.retired.extend(self.places.memory.take_retired());
         while let Some(&segment) = sending.retired.last() {
             if sending.announced.contains(&segment) {
@@ -186,7 +220,7 @@ impl End {
             }
             sending.retired.pop();
         }
-        for name in &packed.names {
+        for name in &shared.names {
             let segment = name.segment;
             if sending.announced.contains(&segment) {
                 continue;

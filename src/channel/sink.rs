@@ -5,12 +5,12 @@
 //! Does not know: which side it is on.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::Buffer;
 use crate::codec::{CodecError, Copies, Payload, Placed, Sink};
 use crate::frame::{Descriptor, Kind, Limits, SegmentFault, Segments};
-use crate::shm::{Fault, Located, Store};
+use crate::shm::{Copied, Fault, Located, Store};
 
 /// Places payloads in a store.
 pub(crate) struct StoreSink<'s, S> {
@@ -18,11 +18,26 @@ pub(crate) struct StoreSink<'s, S> {
     copies: Copies,
 }
 
-/// A copy that an owner remembers: of its bytes from this address on.
+/// A copy that an owner remembers: of its bytes from this address on, while the store is of use.
 struct Remembered {
     store: u64,
     start: usize,
-    copy: Buffer<u8>,
+    copy: Arc<Copied>,
+}
+
+impl Remembered {
+    fn is_of_use(&self) -> bool {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// What of it these bytes are.
+    fn part(&self, store: u64, buffer: &Buffer<u8>) -> Option<Buffer<u8>> {
+        let at = buffer.as_ptr().addr().checked_sub(self.start)?;
+        let end = at.checked_add(buffer.len())?;
+        let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = copy.as_ref().filter(|copy| self.store == store && end <= copy.len())?;
+        Some(copy.slice(at..end))
+    }
 }
 
 impl<'s, S: Store> StoreSink<'s, S> {
@@ -45,7 +60,10 @@ impl<'s, S: Store> StoreSink<'s, S> {
         let (copy, located) = self.copy(buffer)?;
         if let Some(owner) = buffer.owner() {
             let start = buffer.as_ptr().addr();
-            let remembered = Remembered { store: self.store.id(), start, copy: copy.clone() };
+            owner.memo().retain(Remembered::is_of_use);
+            let kept = Arc::new(Mutex::new(Some(copy.clone())));
+            self.store.copied(&kept);
+            let remembered = Remembered { store: self.store.id(), start, copy: kept };
             owner.memo().remember(Arc::new(remembered));
         }
         Ok((copy, located))
@@ -53,14 +71,9 @@ impl<'s, S: Store> StoreSink<'s, S> {
 
     /// The part of an earlier copy that contains these bytes.
     fn remembered(&self, buffer: &Buffer<u8>) -> Option<(Buffer<u8>, Located)> {
-        let start = buffer.as_ptr().addr();
-        let within = |old: &Remembered| {
-            let at = start.checked_sub(old.start)?;
-            let end = at.checked_add(buffer.len())?;
-            (old.store == self.store.id() && end <= old.copy.len()).then_some(at..end)
-        };
-        let old = buffer.owner()?.memo().find::<Remembered>(|old| within(old).is_some())?;
-        let part = old.copy.slice(within(&old)?);
+        let id = self.store.id();
+        let fits = |old: &Remembered| old.part(id, buffer).is_some();
+        let part = buffer.owner()?.memo().find::<Remembered>(fits)?.part(id, buffer)?;
         let located = self.store.locate(&part)?;
         Some((part, located))
     }
@@ -107,6 +120,12 @@ pub(crate) fn pool_limits() -> Limits {
         .repeat_bytes(u64::MAX)
         .frame_len(u64::MAX >> 1)
         .segments(true)
+}
+
+/// What a frame of a channel may be: a peer may send as much as it has, but not have it copied again
+/// and again.
+pub(super) fn channel_limits() -> Limits {
+    Limits::default().meta_len(u32::MAX).buffers(1 << 24).frame_len(u64::MAX >> 1).segments(true)
 }
 
 /// Where a segment descriptor points.

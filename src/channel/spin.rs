@@ -30,11 +30,20 @@ pub(crate) struct Spin {
     credit: u16,
     until_probe: u16,
     several_cpus: bool,
+    /// How often it came while it was looked for, and how often it did not.
+    pub(super) paid: u64,
+    pub(super) in_vain: u64,
 }
 
 impl Spin {
     pub(crate) fn new() -> Self {
-        Spin { credit: MOST_CREDIT, until_probe: PROBE, several_cpus: has_several_cpus() }
+        Spin {
+            credit: MOST_CREDIT,
+            until_probe: PROBE,
+            several_cpus: has_several_cpus(),
+            paid: 0,
+            in_vain: 0,
+        }
     }
 
     /// Whether it came while looking for it.
@@ -51,6 +60,7 @@ impl Spin {
                 std::hint::spin_loop();
                 if is_there() {
                     self.credit = (self.credit + SUCCESS).min(MOST_CREDIT);
+                    self.paid += 1;
                     return true;
                 }
             }
@@ -61,6 +71,7 @@ impl Spin {
             }
             if began.elapsed() >= LONGEST {
                 self.credit = self.credit.saturating_sub(1);
+                self.in_vain += 1;
                 // Beside the sleep that follows, asking costs nothing.
                 self.several_cpus = has_several_cpus();
                 return is_there();
@@ -89,7 +100,7 @@ mod tests {
 
     #[test]
     fn what_never_comes_is_soon_not_looked_for() {
-        let mut spin = Spin { credit: MOST_CREDIT, until_probe: PROBE, several_cpus: true };
+        let mut spin = Spin { several_cpus: true, ..Spin::new() };
         for _ in 0..MOST_CREDIT {
             assert!(!spin.wait(|| false));
         }

@@ -35,6 +35,10 @@ impl<'de> Bodies<'de> {
         bodies.into_iter().collect()
     }
 
+    /// Of a value that has none.
+    #[cfg(feature = "channel")]
+    pub(crate) const NONE: Bodies<'static> = Bodies { table: None, lent: Vec::new() };
+
     fn lent(&self, index: u32) -> Option<&'de [u8]> {
         self.lent.get(usize::try_from(index).ok()?).copied().flatten()
     }

@@ -25,6 +25,8 @@ thread_local! {
     static THRESHOLD: Cell<usize> = const { Cell::new(NO_ENCODE) };
     static OFFER: RefCell<Option<Offer>> = const { RefCell::new(None) };
     static DECODE: RefCell<Option<Decoding>> = const { RefCell::new(None) };
+    /// Whether there is anything in `DECODE`, which takes longer to look at.
+    static DECODES: Cell<bool> = const { Cell::new(false) };
 }
 
 const NO_ENCODE: usize = usize::MAX;
@@ -110,6 +112,7 @@ struct Decoding {
 /// This thread reads a value for as long as the guard lives.
 pub(super) struct DecodeScope {
     outer: Option<Decoding>,
+    has_inner: bool,
     not_send: PhantomData<*const ()>,
 }
 
@@ -119,7 +122,9 @@ impl DecodeScope {
     pub(super) fn enter(table: Option<Rc<Table>>, charged: u64) -> Self {
         let (copies, charges) = (Copies::default(), BTreeMap::new());
         let inner = table.map(|table| Decoding { table, last: 0, copies, charged, charges });
-        DecodeScope { outer: swap_decoding(inner), not_send: PhantomData }
+        let has_inner = inner.is_some();
+        let outer = if has_inner || DECODES.get() { swap_decoding(inner) } else { None };
+        DecodeScope { outer, has_inner, not_send: PhantomData }
     }
 
     /// What this value and those before it have cost, and the copies that were made since `enter`.
@@ -145,7 +150,9 @@ impl DecodeScope {
 
 impl Drop for DecodeScope {
     fn drop(&mut self) {
-        swap_decoding(self.outer.take());
+        if self.has_inner || self.outer.is_some() {
+            swap_decoding(self.outer.take());
+        }
     }
 }
 
@@ -179,10 +186,14 @@ pub(super) fn copied(len: usize) {
 }
 
 fn decoding<R>(with: impl FnOnce(&mut Decoding) -> R) -> Option<R> {
+    if !DECODES.get() {
+        return None;
+    }
     DECODE.try_with(|slot| slot.borrow_mut().as_mut().map(with)).ok().flatten()
 }
 
 fn swap_decoding(decoding: Option<Decoding>) -> Option<Decoding> {
+    DECODES.set(decoding.is_some());
     DECODE.try_with(|slot| slot.replace(decoding)).ok().flatten()
 }
 

@@ -79,7 +79,12 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(options: &Options) -> Self {
-        let metadata = Vec::with_capacity(SMALL_MESSAGE);
+        Self::in_memory(options, Vec::with_capacity(SMALL_MESSAGE))
+    }
+
+    /// Writes into memory that was used before; its contents are forgotten.
+    pub(crate) fn in_memory(options: &Options, mut metadata: Vec<u8>) -> Self {
+        metadata.clear();
         let (placed, memo) = (Vec::new(), Memo::new());
         Writer { options: *options, metadata, placed, memo, values: 0 }
     }

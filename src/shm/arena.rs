@@ -239,6 +239,8 @@ impl Arena {
     /// let arena = pannier::shm::Arena::create(1 << 20)?;
     /// let buffer = arena.alloc::<u8>(1_000)?;
     /// assert_eq!(arena.stats().blocks_live, 1);
+    /// drop(buffer);
+    /// assert_eq!((arena.stats().blocks_live, arena.stats().blocks_peak), (0, 1));
     /// # Ok::<(), pannier::Error>(())
     /// ```
     #[must_use]
@@ -246,6 +248,7 @@ impl Arena {
         let stats = self.memory().map(|memory| memory.stats()).unwrap_or_default();
         ArenaStats {
             blocks_live: stats.blocks_live,
+            blocks_peak: stats.blocks_peak,
             segments: stats.segments_live,
             memory_bytes: stats.segment_bytes,
             file_bytes: stats.file_bytes,
@@ -356,6 +359,8 @@ impl Drop for Closing {
 pub struct ArenaStats {
     /// Blocks that are in use.
     pub blocks_live: u64,
+    /// The most blocks that were in use at a time.
+    pub blocks_peak: u64,
     /// Segments, those in files included.
     pub segments: u64,
     /// Bytes of the segments in memory, used or not.

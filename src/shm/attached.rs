@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::class;
 use super::ledger::{BlockName, Fault, name_of_range};
 use super::segment;
-use super::store::{Located, Store};
+use super::store::{Copied, Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::epoch::OwnedHere;
@@ -124,16 +124,41 @@ impl<L: ParentLink> Attached<L> {
         self.lock().find(segment, offset, len, 0).map(|_| ())
     }
 
+    /// Unmaps all segments, as [`detach`](Self::detach) does one.
+    #[cfg(feature = "channel")]
+    pub(crate) fn detach_all(&self) {
+        let gone = std::mem::take(&mut self.lock().segments);
+        drop(gone);
+    }
+
     /// A buffer over a range that the parent speaks of.
     pub(crate) fn lease(
         self: &Arc<Self>,
+        range: (u32, u64, u64),
+        generation: u32,
+    ) -> Result<(Buffer<u8>, BlockName), Fault> {
+        self.lease_as(range, generation, Standing::InTask)
+    }
+
+    /// The same, of a block that the parent believes kept until it is told otherwise.
+    #[cfg(feature = "channel")]
+    pub(crate) fn lease_kept(
+        self: &Arc<Self>,
+        range: (u32, u64, u64),
+        generation: u32,
+    ) -> Result<(Buffer<u8>, BlockName), Fault> {
+        self.lease_as(range, generation, Standing::Kept)
+    }
+
+    fn lease_as(
+        self: &Arc<Self>,
         (segment, offset, len): (u32, u64, u64),
         generation: u32,
+        standing: Standing,
     ) -> Result<(Buffer<u8>, BlockName), Fault> {
         let mut state = self.lock();
         let (record, name) = state.find(segment, offset, len, generation)?;
-        let unused = Lease { owners: 0, standing: Standing::InTask };
-        state.leases.entry(name).or_insert(unused).owners += 1;
+        state.leases.entry(name).or_insert(Lease { owners: 0, standing }).owners += 1;
         drop(state);
         let owner = self.owner(record, name);
         let offset = usize::try_from(offset).map_err(|_| Fault::Bounds)?;
@@ -316,6 +341,9 @@ impl<L: ParentLink> Store for Arc<Attached<L>> {
         // A process is one worker, so there is one such store.
         0
     }
+
+    /// The end of this store is the end of the process.
+    fn copied(&self, _: &Arc<Copied>) {}
 }
 
 /// Holds one lease of a block, and its map.

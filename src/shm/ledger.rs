@@ -48,6 +48,9 @@ pub(super) struct Ledger {
     segments: BTreeMap<u32, Segment>,
     free: BTreeMap<ArenaKind, BTreeMap<u64, Vec<(u32, u32)>>>,
     last_segment: u32,
+    /// Blocks that are not free, and the most there have been at a time.
+    live: u64,
+    peak: u64,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,8 @@ impl Ledger {
         let name = BlockName { segment, index, generation: 0 };
         let record = self.segments.get_mut(&segment).expect("a free block lies in a segment");
         record.live += 1;
+        self.live += 1;
+        self.peak = self.peak.max(self.live);
         let block = Self::block_at(record, name).expect("a free block lies in its segment");
         block.generation = block.generation.wrapping_add(1);
         block.parent = 1;
@@ -232,6 +237,28 @@ impl Ledger {
         self.free.remove(&arena);
     }
 
+    /// Nobody will tell what workers let go of: what is not referenced here is free, of all blocks or
+    /// of one.
+    pub(super) fn forget_holds(&mut self) {
+        let mut unreferenced = Vec::new();
+        for (&segment, record) in &self.segments {
+            let held = (0..).zip(&record.blocks).filter(|(_, block)| !block.holds.is_empty());
+            let name =
+                |index, block: &Block| BlockName { segment, index, generation: block.generation };
+            unreferenced.extend(held.map(|(index, block)| name(index, block)));
+        }
+        unreferenced.into_iter().for_each(|name| self.forget_holds_of(name));
+    }
+
+    pub(super) fn forget_holds_of(&mut self, name: BlockName) {
+        if let Ok(block) = self.block(name) {
+            if block.parent == 0 && !block.holds.is_empty() {
+                block.holds.clear();
+                self.settle(name);
+            }
+        }
+    }
+
     /// Whether nobody allocates from this arena any more: its worker is dead.
     pub(super) fn is_orphaned(&self, arena: ArenaKind) -> bool {
         arena != ArenaKind::Inbound && !self.free.contains_key(&arena)
@@ -274,7 +301,12 @@ impl Ledger {
 
     /// Blocks that are not free.
     pub(super) fn live_blocks(&self) -> u64 {
-        self.segments.values().map(|s| u64::try_from(s.live).unwrap_or(u64::MAX)).sum()
+        self.live
+    }
+
+    /// The most blocks that were not free at a time.
+    pub(super) fn peak_blocks(&self) -> u64 {
+        self.peak
     }
 
     fn block(&mut self, name: BlockName) -> Result<&mut Block, Fault> {
@@ -297,6 +329,7 @@ impl Ledger {
         // The name is dead from now on, though the next generation begins only with the next owner.
         let record = self.segments.get_mut(&name.segment).expect("the block lies in it");
         record.live -= 1;
+        self.live -= 1;
         if let Some(by_len) = self.free.get_mut(&record.arena) {
             by_len.entry(record.block_len).or_default().push((name.segment, name.index));
         }

@@ -10,14 +10,14 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::class;
 use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
 use super::segment::out_of_memory_or;
-use super::store::{Located, Store};
+use super::store::{Copied, Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::{Error, Result};
 use crate::sys::epoch::OwnedHere;
@@ -39,6 +39,10 @@ struct State {
     bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
+    /// What workers hold counts only as long as it is referenced here: they are not heard any more.
+    abandoned: bool,
+    /// Copies that buffers elsewhere remember.
+    copies: Vec<Weak<Copied>>,
     /// Segments that are gone here and that workers may still have attached; `None` if nobody asks.
     retired: Option<Vec<u32>>,
     /// The folder for what is beyond the limit.
@@ -74,6 +78,7 @@ pub(crate) struct Attachment {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MemoryStats {
     pub(crate) blocks_live: u64,
+    pub(crate) blocks_peak: u64,
     pub(crate) segments_live: u64,
     /// Those in memory; files are not counted.
     pub(crate) segment_bytes: u64,
@@ -97,6 +102,8 @@ impl Memory {
             segments: BTreeMap::new(),
             bytes: 0,
             closed: false,
+            abandoned: false,
+            copies: Vec::new(),
             retired,
             spill: None,
         };
@@ -258,15 +265,33 @@ impl Memory {
 
     /// Gives back what is not in use, now and whenever a buffer is dropped from now on.
     pub(crate) fn close(&self) {
+        let copies = std::mem::take(&mut self.lock().copies);
+        for copy in copies.iter().filter_map(Weak::upgrade) {
+            // Dropped without any lock: it comes back to this memory.
+            let _copy = copy.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
         let mut state = self.lock();
         state.closed = true;
         state.drop_empty(true);
+    }
+
+    /// Closes, and hears no more of what others let go of: nothing is kept for them. They keep what
+    /// they have mapped. What they hold stays unwritable here.
+    #[cfg(feature = "channel")]
+    pub(crate) fn abandon(&self) {
+        {
+            let mut state = self.lock();
+            state.abandoned = true;
+            state.ledger.forget_holds();
+        }
+        self.close();
     }
 
     pub(crate) fn stats(&self) -> MemoryStats {
         let state = self.lock();
         MemoryStats {
             blocks_live: state.ledger.live_blocks(),
+            blocks_peak: state.ledger.peak_blocks(),
             segments_live: u64::try_from(state.segments.len()).unwrap_or(u64::MAX),
             segment_bytes: state.bytes,
             file_bytes: state.segments.values().filter(|m| m.in_file).map(Mapped::len).sum(),
@@ -401,6 +426,18 @@ impl Store for Arc<Memory> {
     fn id(&self) -> u64 {
         self.id
     }
+
+    fn copied(&self, copy: &Arc<Copied>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if state.copies.len() == state.copies.capacity() {
+            // Before it grows: buffers that are gone remember nothing.
+            state.copies.retain(|copy| copy.strong_count() > 0);
+        }
+        state.copies.push(Arc::downgrade(copy));
+    }
 }
 
 impl std::fmt::Debug for Memory {
@@ -470,6 +507,9 @@ impl Drop for BlockOwner {
         }
         let mut state = self.memory.lock();
         state.ledger.drop_parent(self.name);
+        if state.abandoned {
+            state.ledger.forget_holds_of(self.name);
+        }
         if state.closed || state.ledger.is_orphaned(self.arena) {
             // Nobody will want the block again: the last buffer of a segment takes it along.
             let closed = state.closed;

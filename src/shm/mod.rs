@@ -85,6 +85,7 @@
 mod arena;
 mod attached;
 mod class;
+mod counts;
 mod error;
 mod ledger;
 mod memory;
@@ -93,6 +94,7 @@ mod segment;
 mod store;
 
 pub use self::arena::{Arena, ArenaSegment, ArenaStats, Lease, Place};
+pub use self::counts::{KernelCounts, kernel_counts};
 pub use self::error::{Seal, SegmentError};
 pub use self::reader::ArenaReader;
 pub use self::segment::{SealedSegment, Segment};
@@ -100,4 +102,4 @@ pub use self::segment::{SealedSegment, Segment};
 pub(crate) use self::attached::{Attached, ParentLink};
 pub(crate) use self::ledger::{BlockName, Fault};
 pub(crate) use self::memory::Memory;
-pub(crate) use self::store::{Located, Store};
+pub(crate) use self::store::{Copied, Located, Store};

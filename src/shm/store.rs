@@ -3,6 +3,8 @@
 //! Does not know: which side it is on.
 #![forbid(unsafe_code)]
 
+use std::sync::{Arc, Mutex};
+
 use crate::buffer::{Buffer, BufferMut};
 use crate::error::Result;
 
@@ -29,4 +31,11 @@ pub(crate) trait Store {
 
     /// Tells this store from all others, for what a buffer remembers of its copies.
     fn id(&self) -> u64;
+
+    /// A buffer elsewhere remembers this copy as long as it lives. A store that has an end takes the
+    /// copy out then: nobody can be sent it any more.
+    fn copied(&self, copy: &Arc<Copied>);
 }
+
+/// A copy of a buffer's bytes in a store, while that is of use.
+pub(crate) type Copied = Mutex<Option<Buffer<u8>>>;

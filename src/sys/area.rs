@@ -1,7 +1,7 @@
-//! A memory object of atomic words that two processes write, with one word to sleep on.
+//! A memory object of atomic words that two processes write, with two words to sleep on.
 //!
 //! ```text
-//!   bell (32 bits, alone in its line) │ words (64 bits each) …
+//!   bell (32 bits, alone in its line) │ second bell (likewise) │ words (64 bits each) …
 //! ```
 //!
 //! Promises: the memory is sealed in size before it is mapped, so no access faults; every access is
@@ -18,8 +18,10 @@ use rustix::io::Errno;
 use super::map::Map;
 use super::memory;
 
-/// Bytes before the words: a line for the bell.
-const WORDS_AT: usize = 64;
+/// Where the second bell is.
+const SECOND_AT: usize = 64;
+/// Bytes before the words: a line for each bell.
+const WORDS_AT: usize = 128;
 
 /// A mapped area.
 #[derive(Debug)]
@@ -63,6 +65,14 @@ impl Area {
         let bell = self.map.ptr().cast::<AtomicU32>();
         // SAFETY: the map is page-aligned, longer than a word (`len_of`), sealed in size (`attach`)
         // and alive as long as `self`; both sides access these four bytes as this atomic only.
+        unsafe { bell.as_ref() }
+    }
+
+    /// The other word to sleep on.
+    pub(crate) fn second_bell(&self) -> &AtomicU32 {
+        // SAFETY: `SECOND_AT` lies within the map, by `len_of`.
+        let bell = unsafe { self.map.ptr().add(SECOND_AT) }.cast::<AtomicU32>();
+        // SAFETY: aligned to the page and a multiple of 64 bytes; else as in `bell`.
         unsafe { bell.as_ref() }
     }
 

@@ -18,7 +18,7 @@ use rustix::mm::{
 };
 use rustix::param::page_size;
 
-use super::epoch;
+use super::{counts, epoch};
 
 /// Where huge pages may begin.
 const HUGE_PAGE: usize = 2 << 20;
@@ -76,6 +76,7 @@ impl Map {
 
     fn new(fd: impl AsFd, len: usize, prot: ProtFlags, kind: MapFlags) -> io::Result<Self> {
         let ptr = map_aligned(fd, len, prot, kind)?;
+        counts::MAPS.add_one();
         let map =
             Map { ptr, len, writable: prot.contains(ProtFlags::WRITE), epoch: epoch::current() };
         map.advise(Advice::LinuxDontFork)?;
@@ -98,6 +99,7 @@ impl Drop for Map {
         if self.epoch == epoch::current() {
             // Mapped by `new`, and everything that points into it holds this map alive.
             unmap(self.ptr.as_ptr().cast(), self.len);
+            counts::UNMAPS.add_one();
         }
     }
 }
@@ -133,6 +135,7 @@ impl FileMap {
         let map = unsafe {
             mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0)
         }?;
+        counts::MAPS.add_one();
         Ok(FileMap { ptr: non_null(map)?, len })
     }
 }
@@ -148,7 +151,10 @@ impl AsRef<[u8]> for FileMap {
 impl Drop for FileMap {
     fn drop(&mut self) {
         // Mapped by `new`, and what it lent does not outlive `self`. Of an empty file nothing is.
-        unmap(self.ptr.as_ptr().cast(), self.len);
+        if self.len > 0 {
+            unmap(self.ptr.as_ptr().cast(), self.len);
+            counts::UNMAPS.add_one();
+        }
     }
 }
 

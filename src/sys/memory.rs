@@ -15,6 +15,8 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
+use super::counts;
+
 /// What the receiver of an object may insist on: it cannot be truncated.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
@@ -26,6 +28,7 @@ pub(crate) fn create(name: &'static str, len: u64) -> io::Result<OwnedFd> {
         Err(Errno::INVAL) => memfd_create(name, flags),
         made => made,
     }?;
+    counts::MEMORY_OBJECTS.add_one();
     allocate(&fd, len)?;
     fcntl_add_seals(&fd, SIZE_SEALS)?;
     Ok(fd)

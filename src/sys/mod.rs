@@ -9,6 +9,7 @@ pub(crate) mod area;
 pub(crate) mod cgroup;
 #[cfg(feature = "pool")]
 pub(crate) mod child;
+pub(crate) mod counts;
 pub(crate) mod epoch;
 #[cfg(feature = "pool")]
 pub(crate) mod host;

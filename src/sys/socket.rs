@@ -86,9 +86,34 @@ impl Socket {
     }
 
     /// Receives the next message into `space`, which must have room for the largest.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` when this process could not be given all its descriptors: then they are lost.
     pub(crate) fn recv(&self, space: &mut [u8], wait: Wait) -> io::Result<Received> {
-        let flags = RecvFlags::CMSG_CLOEXEC
-            | if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        self.look(space, wait, RecvFlags::empty())
+    }
+
+    /// As [`recv`](Self::recv), but the message stays the next one until it is [skipped](Self::skip),
+    /// and so nothing is lost.
+    #[cfg(feature = "channel")]
+    pub(crate) fn peek(&self, space: &mut [u8], wait: Wait) -> io::Result<Received> {
+        self.look(space, wait, RecvFlags::PEEK)
+    }
+
+    /// Forgets the next message, if there is one.
+    #[cfg(feature = "channel")]
+    pub(crate) fn skip(&self) {
+        let mut none = RecvAncillaryBuffer::default();
+        // What it was is known, and its descriptors are here already.
+        let _known = retry_on_intr(|| {
+            recvmsg(&self.fd, &mut [IoSliceMut::new(&mut [0])], &mut none, RecvFlags::DONTWAIT)
+        });
+    }
+
+    fn look(&self, space: &mut [u8], wait: Wait, flags: RecvFlags) -> io::Result<Received> {
+        let wait = if wait == Wait::No { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+        let flags = RecvFlags::CMSG_CLOEXEC | wait | flags;
         let mut fd_space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut fd_space);
         let received = loop {
@@ -107,8 +132,14 @@ impl Socket {
             })
             .flatten()
             .collect();
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        let lacks_descriptors = received.flags.contains(ReturnFlags::CTRUNC);
+        if received.flags.contains(ReturnFlags::TRUNC)
+            || (lacks_descriptors && fds.len() >= MAX_FDS)
+        {
             return Err(Errno::MSGSIZE.into());
+        }
+        if lacks_descriptors {
+            return Err(Errno::MFILE.into());
         }
         if received.bytes == 0 {
             return Ok(Received::Closed);

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_end_is_found_once_and_under_its_name", found_once),
     ("what_is_sent_before_the_peer_starts_waits_for_it", sent_before),
     ("an_end_that_was_used_is_not_handed_over", used),
+    ("an_end_is_opened_once_and_the_second_takes_nothing_away", opened_once),
     ("a_descriptor_that_is_no_end_is_refused", no_end),
     ("a_forked_child_is_refused_and_the_parent_goes_on", forked),
     ("nothing_is_left_behind", nothing_left),
@@ -87,6 +88,29 @@ fn used() {
     assert_eq!(moved.recv().unwrap(), 3);
 }
 
+fn opened_once() {
+    let (ours, theirs) = channel::pair::<Buffer<u64>, u64>().unwrap();
+    let fd = theirs.into_fd();
+    let copies: Vec<OwnedFd> = (0..3).map(|_| fd.try_clone().unwrap()).collect();
+    let first = Channel::<u64, Buffer<u64>>::from_fd(fd).unwrap();
+    // Its segment is announced where the others would look for a greeting.
+    ours.send(vec![7; 10_000].into()).unwrap();
+    for copy in copies {
+        assert!(Channel::<u64, Buffer<u64>>::from_fd(copy).is_err());
+    }
+    assert_eq!(first.recv().unwrap()[9_999], 7);
+    first.send(7).unwrap();
+    assert_eq!(ours.recv().unwrap(), 7);
+
+    // A copy of an end that was used where it was made.
+    let (ours, theirs) = channel::pair::<u64, u64>().unwrap();
+    let copy = rustix::io::fcntl_dupfd_cloexec(&theirs, 3).unwrap();
+    theirs.send(1).unwrap();
+    assert!(Channel::<u64, u64>::from_fd(copy).is_err());
+    ours.send(2).unwrap();
+    assert_eq!((ours.recv().unwrap(), theirs.recv().unwrap()), (1, 2));
+}
+
 fn no_end() {
     let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
     assert!(Channel::<(), ()>::from_fd(file).is_err());
@@ -113,7 +137,7 @@ fn forked() {
             theirs.hand_to(&mut Command::new("true"), "x").is_err(),
             ours.alloc::<u64>(1).is_err_and(|error| is_refused(&error)),
         ];
-        drop((received, ours));
+        drop((received, ours.into_fd()));
         let sound = shared_maps().is_empty() && refused == [true; 6];
         // SAFETY: ends this process, without the exit handlers that are its parent's.
         unsafe { libc::_exit(i32::from(!sound)) };

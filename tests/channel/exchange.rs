@@ -150,9 +150,9 @@ fn filled_in_place() {
         assert!(received.len() == len && received.iter().all(|&item| item == 7));
         assert!(received.is_shared() || len < 512);
     }
-    assert_eq!((ours.payload_copies(), theirs.payload_copies()), (0, 0));
+    assert_eq!((ours.stats().payload_copies, theirs.stats().payload_copies), (0, 0));
     theirs.send(vec![7; 10_000].into()).unwrap();
-    assert_eq!((ours.payload_copies(), theirs.payload_copies()), (0, 1));
+    assert_eq!((ours.stats().payload_copies, theirs.stats().payload_copies), (0, 1));
 }
 
 fn copied_once() {

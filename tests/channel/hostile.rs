@@ -25,6 +25,7 @@ use rustix::net::{
 
 use crate::Test;
 use crate::exchange::Random;
+use crate::proc::shared_maps;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_greeting_with_wrong_lanes_is_refused", wrong_lanes),
@@ -32,12 +33,15 @@ pub(crate) const TESTS: &[Test] = &[
     ("records_that_mean_nothing_are_errors_and_the_next_one_counts", wrong_records),
     ("notes_that_mean_nothing_end_the_channel", wrong_notes),
     ("noise_in_a_lane_never_panics", noise),
+    ("nonsense_leaves_no_map_of_the_peer_behind", no_map_left),
+    ("a_peer_that_truncates_or_punches_its_memory_harms_nobody", truncated_or_punched),
+    ("a_peer_that_goes_in_the_middle_of_a_record_has_sent_none", half_a_record),
 ];
 
-const PUBLISHED: usize = 8;
-const CONSUMED: usize = 8 + 16;
-const RELEASES_PUBLISHED: usize = 8 + 64;
-const RECORDS_AT: usize = 8 + 512;
+const PUBLISHED: usize = 16;
+const CONSUMED: usize = 16 + 16;
+const RELEASES_PUBLISHED: usize = 16 + 64;
+const RECORDS_AT: usize = 16 + 512;
 
 /// An end whose owner does as it likes.
 struct Liar {
@@ -203,19 +207,21 @@ fn block(segment: u32, offset: u64, len: u64) -> Vec<u8> {
     record(3, &[head, offset.to_le_bytes().to_vec(), len.to_le_bytes().to_vec()].concat())
 }
 
+/// A record with a frame whose one buffer lies at the beginning of that segment.
+fn frame(segment: u32, len: u64) -> Vec<u8> {
+    use pannier::frame::{Descriptor, HeadOptions, Kind, Layout, write_head};
+    let mut table = [Descriptor::segment(segment, 0, len, 1, Kind::U64, 3)];
+    let layout = Layout::new(3, &mut table).unwrap();
+    let mut bytes = Vec::new();
+    let options = HeadOptions::default();
+    write_head(&mut bytes, &layout, &[&[0xd4, 0x70, 0]], &table, &options);
+    bytes.resize(usize::try_from(layout.frame_len()).unwrap(), 0);
+    [&2_u64.to_le_bytes()[..], &bytes].concat()
+}
+
 fn wrong_records() {
     let (liar, victim) = Liar::new();
     // A frame that names a segment: of the victim, of the liar, of nobody.
-    let frame = |segment: u32, len: u64| {
-        use pannier::frame::{Descriptor, HeadOptions, Kind, Layout, write_head};
-        let mut table = [Descriptor::segment(segment, 0, len, 1, Kind::U64, 3)];
-        let layout = Layout::new(3, &mut table).unwrap();
-        let mut bytes = Vec::new();
-        let options = HeadOptions::default();
-        write_head(&mut bytes, &layout, &[&[0xd4, 0x70, 0]], &table, &options);
-        bytes.resize(usize::try_from(layout.frame_len()).unwrap(), 0);
-        record(2, &bytes)
-    };
     let cut = frame(1, 64)[..40].to_vec();
     let lies = [
         record(0, &[]),
@@ -307,4 +313,63 @@ fn noise() {
         }
         let _whatever = format!("{victim:?}");
     }
+}
+
+/// Announces a segment of the liar's, and a frame that lies in it.
+fn one_buffer(liar: &Liar) -> OwnedFd {
+    let note = [&[3][..], &1_u32.to_le_bytes(), &8192_u64.to_le_bytes(), &4096_u64.to_le_bytes()];
+    let memory = segment(8192);
+    liar.say(&note.concat(), &[memory.try_clone().unwrap()]);
+    liar.lanes[0].publish(&frame(1, 64));
+    memory
+}
+
+fn no_map_left() {
+    let (liar, victim) = Liar::new();
+    let before = shared_maps().len();
+    drop(one_buffer(&liar));
+    let kept = victim.recv().unwrap();
+    assert_eq!(shared_maps().len(), before + 1);
+    liar.lanes[0].set(PUBLISHED, u64::MAX);
+    assert!(matches!(victim.try_recv(), Err(TryRecvError::Decode(_))));
+    assert_eq!(shared_maps().len(), before + 1, "what is in use stays");
+    drop(kept);
+    assert_eq!(shared_maps().len(), before);
+}
+
+fn truncated_or_punched() {
+    let (liar, victim) = Liar::new();
+    let memory = one_buffer(&liar);
+    let buffer = victim.recv().unwrap();
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    assert!(ftruncate(&memory, 0).is_err() && fallocate(&memory, punch, 0, 4096).is_err());
+    assert_eq!(buffer, vec![0; 8].into());
+
+    // The lanes it may write, and so it may empty them.
+    let (victim, theirs) = channel::pair::<u64, Buffer<u64>>().unwrap();
+    let socket = theirs.into_fd();
+    let (_, fds) = receive(&socket);
+    victim.send(1).unwrap();
+    for fd in &fds {
+        let len = u64::try_from(fstat(fd).unwrap().st_size).unwrap();
+        assert!(ftruncate(fd, 0).is_err());
+        fallocate(fd, punch, 0, len).unwrap();
+    }
+    assert!(matches!(victim.try_recv(), Err(TryRecvError::Empty)));
+    let _whatever = victim.try_send(2);
+    drop(socket);
+    assert!(matches!(victim.recv(), Err(RecvError::Died)));
+}
+
+fn half_a_record() {
+    let (liar, victim) = Liar::new();
+    liar.lanes[0].publish(&[&1_u64.to_le_bytes()[..], &[0x90]].concat());
+    // The next one is written, but for its last words, and never published.
+    let at = RECORDS_AT + 8;
+    liar.lanes[0].set(at, 5_000);
+    (1..300).for_each(|n| liar.lanes[0].set(at + n, u64::MAX));
+    drop(liar);
+    assert!(victim.recv().unwrap().is_empty(), "the first is whole");
+    assert!(matches!(victim.recv(), Err(RecvError::Died)));
+    assert!(matches!(victim.recv(), Err(RecvError::Died)));
 }

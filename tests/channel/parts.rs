@@ -5,6 +5,8 @@ use std::process::{Child, Command};
 use pannier::channel::{self, Channel};
 use pannier::{Buffer, Data};
 
+use crate::{counters, limits};
+
 /// The part that a process of this program plays.
 pub(crate) const PART: &str = "PANNIER_TEST_PART";
 const NAME: &str = "peer";
@@ -42,7 +44,15 @@ pub(crate) fn start<S: Data, R: Data>(part: &str) -> (Channel<S, R>, Peer) {
 
 /// Starts this program as `part`, with this end.
 pub(crate) fn give<S: Data, R: Data>(end: Channel<S, R>, part: &str) -> Peer {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    give_to(end, part, Command::new(std::env::current_exe().expect("this program")))
+}
+
+/// The same, by a command of one's own.
+pub(crate) fn give_to<S: Data, R: Data>(
+    end: Channel<S, R>,
+    part: &str,
+    mut command: Command,
+) -> Peer {
     command.env(PART, part);
     end.hand_to(&mut command, NAME).expect("an end that was not used");
     Peer(command.spawn().expect("this program starts"))
@@ -77,6 +87,9 @@ pub(crate) fn play(part: &str) {
             }
             let _never = channel.recv();
         }
+        "echo and count" => counters::echo_and_count(&end()),
+        "run out of descriptors" => limits::run_out_of_descriptors(&end()),
+        "run out of a group" => limits::run_out_of_a_group(&end()),
         "find it once" => {
             let channel = end::<bool, ()>();
             let again = Channel::<bool, ()>::from_env(NAME).is_err();

@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("errors_give_the_value_back", value_back),
     ("none_of_many_receivers_is_forgotten", many_receivers),
     ("try_send_hears_that_its_peer_has_gone", try_send_hears),
+    ("try_recv_beside_a_sleeper_loses_nothing", beside_a_sleeper),
     ("memory_of_a_long_value_is_given_back", long_value),
 ];
 
@@ -48,6 +49,38 @@ fn many_receivers() {
         });
         assert_eq!(received, usize::try_from(receivers).unwrap(), "round {round}");
     }
+}
+
+fn beside_a_sleeper() {
+    const COUNT: u64 = 400;
+    let (ours, theirs) = channel::pair::<(u64, Buffer<u8>), ()>().unwrap();
+    let (slept, tried) = thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            std::iter::from_fn(|| theirs.recv_timeout(DEADLINE).ok())
+                .map(|(n, _)| n)
+                .take_while(|&n| n != COUNT)
+                .collect::<Vec<u64>>()
+        });
+        let mut tried = Vec::new();
+        for n in 0..COUNT {
+            // Large ones have a segment each, which whoever reads the socket hears of.
+            let len = usize::try_from(n % 40).unwrap() << 16;
+            ours.send((n, vec![1; len].into())).unwrap();
+            match theirs.try_recv() {
+                Ok((n, buffer)) => {
+                    assert!(buffer.iter().step_by(4096).all(|&byte| byte == 1));
+                    tried.push(n);
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        ours.send((COUNT, Buffer::default())).unwrap();
+        (sleeper.join().unwrap(), tried)
+    });
+    let mut all = [slept, tried].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..COUNT).collect::<Vec<u64>>());
 }
 
 fn try_send_hears() {
