@@ -43,6 +43,8 @@ pub(crate) struct ParentEnd {
     waiting: VecDeque<Outgoing>,
     head: Vec<u8>,
     claims: u64,
+    /// How often the worker was woken.
+    rung: u64,
 }
 
 /// A message, and the descriptor that must go before it.
@@ -86,6 +88,7 @@ impl ParentEnd {
             waiting: VecDeque::new(),
             head: Vec::new(),
             claims: 0,
+            rung: 0,
         }
     }
 
@@ -150,9 +153,15 @@ impl ParentEnd {
             Ok(Pushed::TooLong) | Err(Broken) => return Err(io::ErrorKind::InvalidData.into()),
         }
         if self.bell.must_ring(self.line.worker_sleeps()) {
+            self.rung += 1;
             ring(&self.socket)?;
         }
         Ok(true)
+    }
+
+    /// How often the worker was woken.
+    pub(crate) fn rung(&self) -> u64 {
+        self.rung
     }
 
     /// Reads the next message into `record`; false: there is none now.

@@ -31,8 +31,8 @@ pub(crate) struct Spin {
     until_probe: u16,
     several_cpus: bool,
     /// How often it came while it was looked for, and how often it did not.
-    pub(super) paid: u64,
-    pub(super) in_vain: u64,
+    pub(crate) paid: u64,
+    pub(crate) in_vain: u64,
 }
 
 impl Spin {

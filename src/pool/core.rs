@@ -296,6 +296,11 @@ impl Core {
         self.peers.iter().flatten().filter(|peer| peer.is_ready()).map(|peer| peer.child.id())
     }
 
+    /// How often the workers that are there were woken.
+    pub(super) fn bells_rung(&self) -> u64 {
+        self.peers.iter().flatten().map(|peer| peer.end.rung()).sum()
+    }
+
     pub(super) fn all_pids(&self) -> Vec<u32> {
         self.peers.iter().flatten().map(|peer| peer.child.id()).collect()
     }

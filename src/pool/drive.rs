@@ -48,6 +48,13 @@ impl Bells {
         Ok(Bells { sockets, nudge, seat: AtomicBool::new(false), spin })
     }
 
+    /// How often looking before sleeping paid, and how often it did not.
+    pub(super) fn spun(&self) -> (u64, u64) {
+        let spin =
+            self.spin.as_ref().map(|spin| spin.lock().unwrap_or_else(PoisonError::into_inner));
+        spin.map_or((0, 0), |spin| (spin.paid, spin.in_vain))
+    }
+
     /// Whether workers and drivers have CPUs to look for messages on.
     pub(super) fn spins(&self) -> bool {
         self.spin.is_some()
@@ -165,6 +172,7 @@ impl<'p> Seat<'p> {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let waited = self.pool.bells.sockets.wait(&mut tokens, left);
             pending.end_drive();
+            self.pool.counters.sleeps.add(1);
             waited?;
             self.pool.hear(&tokens);
             let over = left.is_some_and(|left| left.is_zero());

@@ -220,9 +220,18 @@ impl Inner {
 
     pub(super) fn stats(&self) -> Stats {
         let memory = self.memory.stats();
+        let (alive, rung) = {
+            let core = self.lock();
+            (core.ready_pids().count(), core.bells_rung())
+        };
+        let (spins_paid, spins_in_vain) = self.bells.spun();
         Stats {
-            workers_alive: self.lock().ready_pids().count().try_into().unwrap_or(u64::MAX),
+            workers_alive: alive.try_into().unwrap_or(u64::MAX),
+            bells_rung: self.counters.bells_rung.get() + rung,
+            spins_paid,
+            spins_in_vain,
             blocks_live: memory.blocks_live,
+            blocks_peak: memory.blocks_peak,
             segments_live: memory.segments_live,
             segment_bytes: memory.segment_bytes,
             ..self.counters.snapshot()

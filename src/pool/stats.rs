@@ -53,10 +53,20 @@ pub struct Stats {
     pub bytes_out_of_band: u64,
     /// Blocks of shared memory that are in use.
     pub blocks_live: u64,
+    /// The most there were at a time.
+    pub blocks_peak: u64,
     /// Segments of shared memory.
     pub segments_live: u64,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// How often a worker was woken, with a system call.
+    pub bells_rung: u64,
+    /// How often a thread that joins slept until workers rang.
+    pub sleeps: u64,
+    /// How often what was joined came while its thread looked for it.
+    pub spins_paid: u64,
+    /// How often it did not.
+    pub spins_in_vain: u64,
 }
 
 /// A counter that many threads add to.
@@ -69,7 +79,7 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -85,6 +95,9 @@ pub(crate) struct Counters {
     pub(crate) workers_died: Counter,
     pub(crate) bytes_in_band: Counter,
     pub(crate) bytes_out_of_band: Counter,
+    /// Those of workers that are gone.
+    pub(crate) bells_rung: Counter,
+    pub(crate) sleeps: Counter,
     copies: Counter,
     copied_bytes: Counter,
 }
@@ -108,6 +121,7 @@ impl Counters {
             payload_copied_bytes: self.copied_bytes.get(),
             bytes_in_band: self.bytes_in_band.get(),
             bytes_out_of_band: self.bytes_out_of_band.get(),
+            sleeps: self.sleeps.get(),
             ..Stats::default()
         }
     }

@@ -179,6 +179,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     inner.poller.remove(&peer.child);
     inner.bells.sockets.remove(&peer.end);
     inner.poller.remove(&peer.stderr);
+    inner.counters.bells_rung.add(peer.end.rung());
     inner.memory.forget_worker(peer.slot(), worker.generation);
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Lost | Stage::Killed);
     if !was_ready {

@@ -26,6 +26,8 @@ pub struct KernelCounts {
     pub minor_faults: u64,
     /// Page faults that waited for a disk.
     pub major_faults: u64,
+    /// Descriptors that the whole process has now; 0 where there is no /proc.
+    pub descriptors: u64,
 }
 
 /// What this process has asked of the kernel so far.
@@ -55,5 +57,6 @@ pub fn kernel_counts() -> KernelCounts {
         unmaps: counts::UNMAPS.so_far(),
         minor_faults,
         major_faults,
+        descriptors: counts::descriptors(),
     }
 }
