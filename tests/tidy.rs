@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 8] = [
     &["buffer"],
     &["frame", "shm"],
     &["codec"],
-    &["channel", "process", "fuzzing"],
-    &["task"],
+    &["channel", "process"],
+    &["task", "fuzzing"],
     &["pool"],
     &["parallel"],
 ];

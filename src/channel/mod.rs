@@ -55,5 +55,7 @@ pub(crate) use self::control::{Control, Incoming, Outbox, Parcel, SendState};
 pub(crate) use self::message::{
     Completion, EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, ToParent, ToWorker,
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::ring::{Consumer, Doorbell, LINE, Memory, Producer, Pushed, Word};
 pub(crate) use self::sink::{SegmentCheck, StoreSink, located, pool_limits};
 pub(crate) use self::status::{Phase, Progress, StatusReader, StatusWriter, create_page};
