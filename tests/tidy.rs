@@ -17,8 +17,8 @@ const FLOORS: [&[&str]; 8] = [
     &["buffer"],
     &["frame", "shm"],
     &["codec"],
-    &["channel", "process", "fuzzing", "adapters"],
-    &["task"],
+    &["channel", "process", "adapters"],
+    &["task", "fuzzing"],
     &["pool"],
     &["parallel"],
 ];

@@ -19,7 +19,9 @@ pub fn seeds_of(target: &str) -> Vec<(String, Vec<u8>)> {
         "differential" => {
             frames().filter_map(|(name, frame)| Some((name, metadata_of(&frame)?))).collect()
         }
-        "roundtrip" => (1..=24).map(|seed| (format!("random-{seed:02}"), random(seed))).collect(),
+        "roundtrip" | "segments" | "ring" | "channel" | "arena" | "hostile_peer" => {
+            (1..=24).map(|seed| (format!("random-{seed:02}"), random(seed))).collect()
+        }
         "decode" => frames().chain(typed()).collect(),
         _ => frames().collect(),
     }
@@ -87,7 +89,7 @@ pub fn mutated(name: &str, numbers: Range<u32>, target: impl Fn(&[u8])) {
     let longest = if name == "chunks" { LONGEST_STREAM } else { LONGEST };
     let step = match name {
         "differential" => mutate_alone,
-        "roundtrip" => edit,
+        "roundtrip" | "segments" | "ring" | "channel" | "arena" | "hostile_peer" => edit,
         _ => mutate_frame,
     };
     let mut data = vec![0; longest];
