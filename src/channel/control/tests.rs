@@ -5,10 +5,11 @@
 use std::os::fd::AsFd;
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::*;
 use crate::channel::message::{INLINE_FRAME_MAX, decode};
 use crate::sys::memory;
-use crate::sys::poller::Poller;
 
 struct Ends {
     parent: ParentEnd,
@@ -127,12 +128,9 @@ fn an_answer_that_finds_no_room_waits_until_the_parent_has_read() {
 #[test]
 fn only_the_first_answer_rings_and_only_for_who_rests() {
     let Ends { parent, mut watch, mut answers, messages, .. } = connect();
-    let set = Poller::new().unwrap();
-    set.add(&parent, 1).unwrap();
     let rings = || {
-        let mut tokens = Vec::new();
-        set.wait(&mut tokens, Some(Duration::ZERO)).unwrap();
-        !tokens.is_empty()
+        let mut socket = [PollFd::new(&parent, PollFlags::IN)];
+        poll(&mut socket, Some(&Timespec::default())).unwrap() == 1
     };
     let say = |answers: &mut AnswerEnd| {
         answers.send(&ToParent::Forgotten { context: 1 }, &[]).unwrap();
