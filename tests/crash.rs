@@ -514,6 +514,86 @@ fn cancelling_is_in_time_until_the_task_is_started() {
     pool.end();
 }
 
+#[test]
+fn a_task_behind_another_outlives_many_that_are_taken_back() {
+    let pool = Marked::new(1);
+    // Empty tasks bring the worker's credit up.
+    for _ in 0..200 {
+        join(pool.submit(|()| (), ())).unwrap();
+    }
+    let gate = Gate::new();
+    let running = pool.submit(pass_through, gate.name());
+    let arrival = gate.arrival();
+    let behind = pool.submit(|()| attempt(), ());
+    for number in 0..500 {
+        let taken = pool.submit(|bytes: Vec<u8>| bytes.len(), vec![0; 3_000]);
+        assert!(taken.cancel(), "number {number}");
+        assert!(matches!(failure(taken), TaskError::Cancelled));
+    }
+    drop(arrival);
+    assert_eq!(join(running).unwrap(), 1);
+    assert_eq!(join(behind).unwrap(), 1);
+    assert_eq!(pool.stats().workers_died, 0);
+    pool.end();
+}
+
+#[test]
+fn a_pool_that_is_dropped_begins_nothing_more() {
+    let pool = Marked::new(1);
+    let gate = Gate::new();
+    let running = pool.submit(pass_through, gate.name());
+    let arrival = gate.arrival();
+    let behind = pool.submit(|()| attempt(), ());
+    let closer = std::thread::scope(|scope| {
+        let closing = scope.spawn(|| pool.shutdown(pannier::Shutdown::Cancel, DEADLINE));
+        assert!(matches!(failure(behind), TaskError::Cancelled));
+        drop(arrival);
+        closing.join().unwrap()
+    });
+    closer.unwrap();
+    assert_eq!(join(running).unwrap(), 1);
+    pool.end();
+}
+
+// ── scribbling ───────────────────────────────────────────────────────────────
+
+/// Writes nonsense over the words by which this worker tells what it has published.
+fn scribble(gate: String) -> u32 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let up = maps.lines().find(|line| line.contains("pannier-up")).unwrap();
+    let start = usize::from_str_radix(up.split('-').next().unwrap(), 16).unwrap();
+    let words = std::ptr::with_exposed_provenance_mut::<u64>(start);
+    for word in 16..512 {
+        // SAFETY: in the worker's own, writable map. What the library makes of it is the question.
+        unsafe { words.add(word).write_volatile(u64::MAX - 1) };
+    }
+    pass_through(gate)
+}
+
+#[test]
+fn a_worker_that_scribbles_over_its_words_dies_and_no_other() {
+    for is_killed in [false, true] {
+        let pool = Marked::new(2);
+        let gate = Gate::new();
+        let scribbling = pool.submit(scribble, gate.name());
+        let arrival = gate.arrival();
+        if is_killed {
+            scribbling.kill();
+            assert!(matches!(failure(scribbling), TaskError::Killed));
+        } else {
+            // Looking is enough to find it out. Its status is nonsense too, so whatever it ran pays.
+            eventually("the task is charged", || {
+                assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
+                scribbling.is_finished()
+            });
+            assert!(matches!(failure(scribbling), TaskError::WorkerDied(_)));
+        }
+        drop(arrival);
+        assert_eq!(join(pool.submit(|x: u32| x, 6)).unwrap(), 6);
+        pool.end();
+    }
+}
+
 // ── together ─────────────────────────────────────────────────────────────────
 
 #[test]

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::bell::{Bell, Sleeper};
-use super::line::{Answers, Line, Messages, Pulse};
+use super::line::{Answers, CLAIMS, Line, Messages, Pulse};
 use super::message::{self, ToParent, ToWorker};
 use super::ring::{Broken, Consumer, Producer, Pushed};
 use super::spin::Spin;
@@ -42,7 +42,10 @@ pub(crate) struct ParentEnd {
     /// What could not be sent yet, in order.
     waiting: VecDeque<Outgoing>,
     head: Vec<u8>,
-    claims: u64,
+    /// How often something was offered.
+    offers: u64,
+    /// Of the claims, a bit for each that a message has.
+    claimed_places: u64,
     /// How often the worker was woken.
     rung: u64,
 }
@@ -53,6 +56,8 @@ struct Outgoing {
     head: Vec<u8>,
     frame: Bytes,
     fd: Option<Arc<OwnedFd>>,
+    /// The number under which it may be claimed.
+    claim: Option<u64>,
 }
 
 /// Whether everything that was given to an end is on its way.
@@ -87,7 +92,8 @@ impl ParentEnd {
             room: Sleeper::default(),
             waiting: VecDeque::new(),
             head: Vec::new(),
-            claims: 0,
+            offers: 0,
+            claimed_places: 0,
             rung: 0,
         }
     }
@@ -110,7 +116,8 @@ impl ParentEnd {
             self.head = head;
             return Ok(SendState::Done);
         }
-        self.waiting.push_back(Outgoing { head, frame: frame.clone(), fd });
+        let claim = message.claim();
+        self.waiting.push_back(Outgoing { head, frame: frame.clone(), fd, claim });
         self.flush()
     }
 
@@ -166,13 +173,16 @@ impl ParentEnd {
 
     /// Reads the next message into `record`; false: there is none now.
     pub(crate) fn recv(&mut self, record: &mut Vec<u8>) -> Result<bool, Broken> {
-        let there = self.answers.pop(record)?;
-        if !there && self.room_bell.must_ring(self.line.worker_waits()) {
+        self.answers.pop(record)
+    }
+
+    /// After receiving: wakes a worker that waits for room.
+    pub(crate) fn tell_room(&mut self) {
+        if self.room_bell.must_ring(self.line.worker_waits()) {
             self.room_rung = self.room_rung.wrapping_add(1);
             self.line.room_bell().store(self.room_rung, Ordering::Relaxed);
             wait::wake_all(self.line.room_bell());
         }
-        Ok(there)
     }
 
     /// Whether there is something to receive.
@@ -194,16 +204,36 @@ impl ParentEnd {
         Ok(Heard::Bell)
     }
 
-    /// The number under which the next message may be claimed.
+    /// The number under which a message may be claimed, until it is revoked or settled.
+    ///
+    /// # Panics
+    ///
+    /// If [`CLAIMS`] messages have one already.
     pub(crate) fn offer(&mut self) -> u64 {
-        self.claims += 1;
-        self.line.claim_of(self.claims).offer(self.claims);
-        self.claims
+        let place = u64::from((!self.claimed_places).trailing_zeros());
+        assert!(place < CLAIMS as u64, "a worker is sent no more than can be claimed");
+        self.claimed_places |= 1 << place;
+        self.offers += 1;
+        // A record that was revoked may still be unread when its place is offered anew: then its
+        // number is another one.
+        let number = self.offers * CLAIMS as u64 + place;
+        self.line.claim_of(number).offer(number);
+        number
     }
 
     /// Takes a message back, unless the worker has claimed it.
-    pub(crate) fn revoke(&self, claim: u64) -> bool {
-        self.line.claim_of(claim).revoke(claim)
+    pub(crate) fn revoke(&mut self, claim: u64) -> bool {
+        let revoked = self.line.claim_of(claim).revoke(claim);
+        if revoked {
+            self.settle(claim);
+            self.waiting.retain(|waiting| waiting.claim != Some(claim));
+        }
+        revoked
+    }
+
+    /// The worker is done with a message that it has claimed.
+    pub(crate) fn settle(&mut self, claim: u64) {
+        self.claimed_places &= !(1 << (claim % CLAIMS as u64));
     }
 }
 
@@ -303,11 +333,11 @@ impl MessageEnd {
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         let (line, position) = (&self.line, self.messages.position());
         let has_come = || line.has_messages_beyond(position);
-        if self.spin.as_mut().is_some_and(|spin| spin.wait(has_come)) {
-            return Ok(());
-        }
         if self.room_bell.must_ring(self.line.parent_waits()) {
             ring(&self.socket)?;
+        }
+        if self.spin.as_mut().is_some_and(|spin| spin.wait(has_come)) {
+            return Ok(());
         }
         self.sleeper.going_to_sleep(self.line.worker_sleeps());
         let heard = if has_come() { Ok(()) } else { self.listen(Wait::Yes) };

@@ -34,7 +34,7 @@ use crate::sys::inherit;
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io): no descriptors or no memory.
+/// [`Error::Io`]: no descriptors or no memory.
 ///
 /// # Examples
 ///
@@ -327,7 +327,7 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io): a name that is empty or contains `=` or a zero byte, a name
+    /// [`Error::Io`]: a name that is empty or contains `=` or a zero byte, a name
     /// that this command has already, or an end that was used.
     ///
     /// # Examples
@@ -369,7 +369,7 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io): `NotFound` when there is none, `AlreadyExists` when it was
+    /// [`Error::Io`]: `NotFound` when there is none, `AlreadyExists` when it was
     /// found before; else as [`from_fd`](Self::from_fd).
     ///
     /// # Examples
@@ -393,7 +393,7 @@ impl<S: Data, R: Data> Channel<S, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io) when it is no socket of a channel, when its memory is not
+    /// [`Error::Io`] when it is no socket of a channel, when its memory is not
     /// sealed or of another size or version, when the end was used before, or when another user made it.
     ///
     /// # Examples

@@ -41,7 +41,7 @@ const WORKER_WAITS: usize = 48;
 const STATUS_TASK: usize = 64;
 const STATUS_PROGRESS: usize = 72;
 const CLAIMS_AT: usize = 128;
-/// Messages that may be claimed, each with a cache line: more than a worker is ever sent at a time.
+/// Messages that can be claimed at a time, each by a word in a cache line of its own.
 pub(crate) const CLAIMS: usize = 64;
 const MESSAGES_AT: usize = 64;
 const ANSWERS_AT: usize = CLAIMS_AT + CLAIMS * LINE;

@@ -86,6 +86,16 @@ pub(crate) enum ToWorker {
     Stop,
 }
 
+impl ToWorker {
+    /// The number of its claim, if it has to be claimed.
+    pub(super) fn claim(&self) -> Option<u64> {
+        match self {
+            ToWorker::Task(head) => Some(head.claim),
+            _ => None,
+        }
+    }
+}
+
 /// From a worker to the parent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToParent {

@@ -14,7 +14,7 @@ use super::inner::{Inner, Resolved};
 use super::payload::Payload;
 use super::peer::{Dispatch, Peer, Stage};
 use super::pending::{Answer, Fault, RawResult};
-use super::receive::{self, Wants};
+use super::receive;
 use super::scheduler::{
     Action, Config, Event, Refused, Resolution, Scheduler, Shutdown, Split, TaskId, TaskSpec,
     WorkerId,
@@ -44,6 +44,12 @@ pub(super) struct Core {
     watch: Watch,
     /// Somebody looks for answers all the time.
     watched: bool,
+    /// Answers were left, though workers do not ring for them.
+    unheard: bool,
+    /// Blocks that workers ask for.
+    wants: Vec<(WorkerId, u64)>,
+    /// Threads that wait for a start or for the end.
+    pub(super) waiting_for_change: u32,
     /// For the messages of workers, one at a time.
     record: Vec<u8>,
     closed: bool,
@@ -76,6 +82,9 @@ pub(super) enum Source {
     Death(WorkerId),
     Stderr(WorkerId),
 }
+
+/// Times that all rings are looked at before the lock is given up.
+const SCANS: usize = 64;
 
 impl Source {
     pub(super) fn token(self) -> u64 {
@@ -120,6 +129,9 @@ impl Core {
             ready_once: HashSet::new(),
             watch: Watch::new(pulse),
             watched: false,
+            unheard: false,
+            wants: Vec::new(),
+            waiting_for_change: 0,
             record: Vec::new(),
             closed: false,
         }
@@ -177,24 +189,35 @@ impl Core {
         self.obituary = None;
     }
 
-    /// Takes in everything that workers have published. Behind it, each answer rings, or somebody
-    /// watches.
-    pub(super) fn scan(&mut self, inner: &Inner) -> Wants {
-        let mut wants = Wants::new();
+    /// Takes in what workers have published. Behind it each answer rings, or somebody watches, or the
+    /// pool's thread is told to go on.
+    pub(super) fn scan(&mut self, inner: &Inner) {
         self.watch.begin();
-        loop {
+        for _ in 0..SCANS {
+            let mut more = false;
             for slot in 0..self.peers.len() {
-                receive::some(self, inner, slot, &mut wants);
+                more |= receive::some(self, inner, slot);
             }
             if self.watched {
-                return wants;
+                return;
+            }
+            if more {
+                break;
             }
             self.watch.rest();
             if !self.has_answers() {
-                return wants;
+                self.unheard = false;
+                return;
             }
             self.watch.begin();
         }
+        // They go on and on. Others want the lock too.
+        self.unheard = true;
+    }
+
+    /// Whether answers were left that do not ring.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard
     }
 
     /// From now on somebody looks for answers all the time; they do not ring.
@@ -203,8 +226,24 @@ impl Core {
         self.watch.begin();
     }
 
+    /// To be followed by a scan under the same lock.
     pub(super) fn end_watch(&mut self) {
         self.watched = false;
+    }
+
+    /// A worker asks for a block.
+    pub(super) fn want(&mut self, worker: WorkerId, len: u64) {
+        self.wants.push((worker, len));
+    }
+
+    /// The blocks that workers have asked for, by length, in their order.
+    pub(super) fn take_wants(&mut self) -> Vec<(WorkerId, u64)> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// Whether there is something that only the pool's thread does.
+    pub(super) fn needs_thread(&self) -> bool {
+        self.wants_starts() || self.unheard || !self.wants.is_empty() || self.scheduler.is_closed()
     }
 
     /// Whether a worker that is listened to has published something.
@@ -305,10 +344,17 @@ impl Core {
         self.peers.iter().flatten().map(|peer| peer.child.id()).collect()
     }
 
-    pub(super) fn shutdown(&mut self, how: Shutdown) {
-        if !self.closed {
-            self.scheduler.shutdown(how);
+    pub(super) fn shutdown(&mut self, inner: &Inner, how: Shutdown) {
+        if self.closed {
+            return;
         }
+        if how != Shutdown::Graceful {
+            // What no worker has begun is as good as queued.
+            let sent = self.peers.iter().flatten().flat_map(|peer| &peer.sent);
+            let sent: Vec<TaskId> = sent.map(|dispatch| dispatch.task).collect();
+            sent.into_iter().rev().for_each(|task| self.recall(inner, task));
+        }
+        self.scheduler.shutdown(how);
     }
 
     /// Whether there is nothing to wait for when the pool starts: all workers have been ready, or
@@ -342,7 +388,9 @@ impl Core {
     pub(super) fn abandon(&mut self) -> Vec<Arc<Payload>> {
         self.closed = true;
         self.peers.clear();
-        std::mem::take(&mut self.payloads).into_values().map(|live| live.payload).collect()
+        let resolved = std::mem::take(&mut self.resolved).into_iter().map(|done| done.payload);
+        let live = std::mem::take(&mut self.payloads).into_values().map(|live| live.payload);
+        resolved.chain(live).collect()
     }
 
     fn failure(&self) -> StartFailed {

@@ -19,7 +19,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Source};
 use super::inner::Inner;
@@ -84,35 +84,23 @@ impl Inner {
         self.take_in();
     }
 
-    /// Takes in what workers have published, and gives them the blocks that they ask for.
+    /// Takes in what workers have published.
     pub(super) fn take_in(&self) {
-        let wants = self.with_core(|core| core.scan(self));
-        // Without the lock: the kernel takes a while for a large one.
-        for (worker, len) in wants {
-            self.grant(worker, len);
-        }
+        self.with_core(|core| core.scan(self));
+    }
+
+    /// Hears the bells in place of a driver, if there is none. For the pool's thread.
+    pub(super) fn hear_for_all(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
+        // With the seat: a driver that sleeps might be nudged, and the nudge taken away here.
+        let Some(_seat) = Seat::take(self) else { return Ok(()) };
+        self.bells.sockets.wait(tokens, Some(Duration::ZERO))?;
+        self.hear(tokens);
+        Ok(())
     }
 
     /// For a driver that sleeps.
     pub(super) fn nudge(&self) {
         self.bells.nudge.wake();
-    }
-
-    fn grant(&self, worker: WorkerId, len: u64) {
-        let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
-        let granted =
-            self.memory.grant(slot, worker.generation, len).map_err(|error| match error {
-                crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
-                _ => (len, 0),
-            });
-        self.with_core(|core| match (core.peer(worker), granted) {
-            (Some(peer), granted) => {
-                let sent = peer.grant(granted, &self.memory);
-                core.after_send(self, worker, sent);
-            }
-            (None, Ok(name)) => self.memory.ungrant(slot, worker.generation, name),
-            (None, Err(_)) => {}
-        });
     }
 
     /// Whether it was necessary to look more closely.
@@ -140,10 +128,16 @@ impl<'p> Seat<'p> {
         if self.watch(pending) {
             return true;
         }
-        match self.sleep(pending, deadline) {
+        let slept = self.sleep(pending, deadline);
+        let pool = self.pool;
+        drop(self);
+        match slept {
             Ok(there) => there,
-            // Without epoll the pool's thread is at its end too, which answers everything.
-            Err(_) => pending.wait(deadline),
+            Err(_without_epoll) => {
+                // Then the pool's thread will fail too, and answer everything.
+                pool.waker.wake();
+                pending.wait(deadline)
+            }
         }
     }
 
@@ -159,8 +153,10 @@ impl<'p> Seat<'p> {
             self.pool.look();
             pending.has_answers()
         });
-        self.pool.lock().end_watch();
-        self.pool.take_in();
+        self.pool.with_core(|core| {
+            core.end_watch();
+            core.scan(self.pool);
+        });
         there || pending.has_answers()
     }
 

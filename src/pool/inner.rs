@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task;
@@ -98,13 +99,27 @@ impl Inner {
     /// Does something with the core, then all that follows from it.
     pub(super) fn with_core<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
-        let result = act(&mut core);
-        if !core.is_closed() {
-            core.pump(self);
-        }
+        let acted = catch_unwind(AssertUnwindSafe(|| {
+            let result = act(&mut core);
+            if !core.is_closed() {
+                core.pump(self);
+            }
+            result
+        }));
+        let result = match acted {
+            Ok(result) => result,
+            Err(panic) => {
+                // A bug, on whosever thread: nothing here can be relied upon any more.
+                drop(core);
+                self.abandon();
+                self.waker.wake();
+                resume_unwind(panic);
+            }
+        };
         let resolved = core.take_resolved();
-        let wake = core.wants_starts() || core.scheduler.is_closed();
-        if core.is_settled() {
+        let wake = core.needs_thread();
+        if core.waiting_for_change > 0 && core.is_settled() {
+            // A system call even if nobody waits.
             self.changed.notify_all();
         }
         drop(core);
@@ -184,22 +199,24 @@ impl Inner {
     /// Waits until every worker has been ready once, or the pool is broken.
     pub(super) fn wait_until_started(&self) -> Result<()> {
         let mut core = self.lock();
+        core.waiting_for_change += 1;
         while !core.is_settled() {
             core = self.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
+        core.waiting_for_change -= 1;
         core.start_failure().map_or(Ok(()), |failure| Err(Error::StartFailed(failure)))
     }
 
     /// Ends the pool; see [`Pool::shutdown`](crate::Pool::shutdown).
     pub(super) fn shutdown(&self, how: Shutdown, deadline: Duration) -> Result<()> {
-        self.with_core(|core| core.shutdown(how));
+        self.with_core(|core| core.shutdown(self, how));
         self.waker.wake();
         if self.is_own_thread() {
             // A waker that dropped the pool: this thread has to go on for the pool to end.
             return Ok(());
         }
         if !self.wait_until_closed(deadline) {
-            self.with_core(|core| core.shutdown(Shutdown::Kill));
+            self.with_core(|core| core.shutdown(self, Shutdown::Kill));
             self.waker.wake();
             if !self.wait_until_closed(KILL_GRACE) {
                 return Err(Error::WorkersRemain { pids: self.lock().all_pids() });

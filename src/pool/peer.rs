@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::error::StartFailure;
 use super::payload::{Context, Payload};
-use super::scheduler::{TaskId, TaskSpec, WorkerId};
+use super::scheduler::{Blame, TaskId, TaskSpec, WorkerId};
 use super::stderr::StderrTail;
 use crate::channel::{ParentEnd, SendState, StatusReader, TaskHead, ToWorker};
 use crate::process::{Hello, Welcome, fits};
@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) keeping: BTreeSet<BlockName>,
     /// What the machine had killed for want of memory when this worker started.
     pub(super) oom_kills_before: Option<u64>,
+    /// It has talked nonsense: it is not listened to any more, whatever stage it is in.
+    is_deaf: bool,
     /// What its socket is waited for.
     pub(super) interest: Interest,
     attached: HashSet<u32>,
@@ -58,8 +60,6 @@ pub(super) enum Stage {
     /// It cannot be used, and is on its way out.
     Unfit(StartFailure),
     Ready,
-    /// It said nothing sensible, and is not listened to any more.
-    Lost,
     /// This process has killed it.
     Killed,
 }
@@ -100,6 +100,7 @@ impl Peer {
             sent: VecDeque::new(),
             keeping: BTreeSet::new(),
             oom_kills_before: crate::sys::host::oom_kills(),
+            is_deaf: false,
             interest: Interest::Read,
             attached: HashSet::new(),
             contexts: HashMap::new(),
@@ -116,7 +117,7 @@ impl Peer {
 
     /// Whether what it publishes is looked at: it has answered the handshake, and said no nonsense.
     pub(super) fn is_heard(&self) -> bool {
-        matches!(self.stage, Stage::Ready | Stage::Killed)
+        matches!(self.stage, Stage::Ready | Stage::Killed) && !self.is_deaf
     }
 
     /// Ends the process and its group.
@@ -129,9 +130,16 @@ impl Peer {
 
     /// Notes that the worker is not worth listening to any more.
     pub(super) fn lose(&mut self) {
-        if self.is_ready() {
-            self.stage = Stage::Lost;
-        }
+        self.is_deaf = true;
+    }
+
+    /// Who is to blame for the worker's death, by its own word and, if it has talked nonsense, by what
+    /// it had: its status may be written over as well, and the task that did it must be charged, or
+    /// it would go from worker to worker.
+    pub(super) fn accuse(&self, blame: Option<Blame>) -> Option<Blame> {
+        let first = self.sent.front().filter(|_| self.is_deaf);
+        let by_name = blame.filter(|blame| first.is_none_or(|first| first.task == blame.task));
+        by_name.or_else(|| first.map(|first| Blame { task: first.task, item: first.spec.first }))
     }
 
     /// Asks the process to end when it has done what it was sent.
@@ -187,11 +195,11 @@ impl Peer {
 
     fn send_task(&mut self, dispatch: &Dispatch, memory: &Memory) -> io::Result<SendState> {
         let Dispatch { task, attempt, spec, payload, claim } = dispatch;
+        memory.hold(self.slot(), &payload.parcel.names);
         if let Some(context) = &payload.context {
             self.send_context(context, memory)?;
         }
         self.attach_all(&payload.parcel.names, false, memory)?;
-        memory.hold(self.slot(), &payload.parcel.names);
         let head = TaskHead {
             task: task.0,
             claim: *claim,
@@ -208,7 +216,8 @@ impl Peer {
     /// Takes back a task that the worker has not claimed.
     pub(super) fn take_back(&mut self, task: TaskId) -> Option<Dispatch> {
         let at = self.sent.iter().position(|sent| sent.task == task)?;
-        if self.end.revoke(self.sent[at].claim) { self.sent.remove(at) } else { None }
+        let claim = self.sent[at].claim;
+        if self.end.revoke(claim) { self.sent.remove(at) } else { None }
     }
 
     /// Gives the worker a block of its own arena, or says that there is none.
@@ -277,7 +286,8 @@ impl Peer {
                 continue;
             }
             let attachment = memory.attachment(name.segment);
-            let attachment = attachment.expect("a block in use keeps its segment");
+            // A task's blocks are in use. One that was just granted a hostile worker may have given up.
+            let attachment = attachment.ok_or(io::ErrorKind::NotFound)?;
             let (len, block_len) = (attachment.len, attachment.block_len);
             let message = ToWorker::Attach { segment: name.segment, len, block_len, writable };
             self.end.send(&message, &Bytes::new(), Some(attachment.fd))?;

@@ -12,14 +12,11 @@ use super::inner::Inner;
 use super::pending::{Fault, RawResult};
 use super::scheduler::{Delivery, Event, TaskId, WorkerId};
 use crate::channel::{
-    Completion, FramePlace, SegmentCheck, ToParent, decode, located, pool_limits,
+    Broken, Completion, FramePlace, SegmentCheck, ToParent, decode, located, pool_limits,
 };
 use crate::codec::{Body, Copies};
 use crate::frame::{Frame, Location};
 use crate::shm::BlockName;
-
-/// Blocks that workers ask for, by length.
-pub(super) type Wants = Vec<(WorkerId, u64)>;
 
 /// A message that a worker in its right mind does not send.
 struct Nonsense;
@@ -27,23 +24,33 @@ struct Nonsense;
 /// Blocks that one completion may name.
 const MAX_KEEPING: usize = 1 << 20;
 
-/// Reads and acts on what the worker in a slot has published: no more than its ring holds and it adds
-/// meanwhile, for which it has credit.
-pub(super) fn some(core: &mut Core, inner: &Inner, slot: usize, wants: &mut Wants) {
+/// Messages of one worker that are read in one go: more than its ring holds, and not without end.
+const AT_A_TIME: usize = 4096;
+
+/// Reads and acts on what the worker in a slot has published; whether there may be more.
+pub(super) fn some(core: &mut Core, inner: &Inner, slot: usize) -> bool {
     let mut record = core.take_record();
-    while let Some(peer) = core.peers[slot].as_mut().filter(|peer| peer.is_heard()) {
-        let worker = peer.worker;
-        let read = peer.end.recv(&mut record).map_err(|_| Nonsense);
-        let acted = match read {
-            Ok(false) => break,
-            Ok(true) => act(core, inner, worker, &record, wants),
-            Err(nonsense) => Err(nonsense),
-        };
-        if acted.is_err() {
-            hear_no_more(core, inner, worker);
-        }
-    }
+    let read = (0..AT_A_TIME).take_while(|_| one(core, inner, slot, &mut record)).count();
     core.give_record(record);
+    if let Some(peer) = core.peers[slot].as_mut().filter(|_| read > 0) {
+        peer.end.tell_room();
+    }
+    read == AT_A_TIME
+}
+
+/// Reads and acts on one message, if there is one.
+fn one(core: &mut Core, inner: &Inner, slot: usize, record: &mut Vec<u8>) -> bool {
+    let Some(peer) = core.peers[slot].as_mut().filter(|peer| peer.is_heard()) else { return false };
+    let worker = peer.worker;
+    let acted = match peer.end.recv(record) {
+        Ok(false) => return false,
+        Ok(true) => act(core, inner, worker, record),
+        Err(Broken) => Err(Nonsense),
+    };
+    if acted.is_err() {
+        hear_no_more(core, inner, worker);
+    }
+    true
 }
 
 /// A worker says nothing sensible.
@@ -56,13 +63,7 @@ fn hear_no_more(core: &mut Core, inner: &Inner, worker: WorkerId) {
     core.tell(Event::WorkerSuspect { worker });
 }
 
-fn act(
-    core: &mut Core,
-    inner: &Inner,
-    worker: WorkerId,
-    record: &[u8],
-    wants: &mut Wants,
-) -> Result<(), Nonsense> {
+fn act(core: &mut Core, inner: &Inner, worker: WorkerId, record: &[u8]) -> Result<(), Nonsense> {
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let (message, frame) = decode::<ToParent>(record).ok_or(Nonsense)?;
     match message {
@@ -84,7 +85,7 @@ fn act(
             let sent = peer.forgotten(context).ok_or(Nonsense)?;
             inner.memory.complete(slot, &sent, &[], &kept);
         }
-        ToParent::NeedBlock { len } => wants.push((worker, len)),
+        ToParent::NeedBlock { len } => core.want(worker, len),
         ToParent::Released { blocks } => {
             let slot = peer.slot();
             inner.memory.release(slot, &blocks).map_err(|_| Nonsense)?;
@@ -133,6 +134,7 @@ fn end_task(
     }
     let slot = peer.slot();
     let sent = peer.sent.pop_front().ok_or(Nonsense)?;
+    peer.end.settle(sent.claim);
     let arguments = &sent.payload.parcel.names;
     results.retain(|name| arguments.binary_search(name).is_err());
     results.sort_unstable();

@@ -52,10 +52,15 @@ fn supervise(inner: &Inner) -> io::Result<()> {
     loop {
         for worker in inner.with_core(Core::take_starts) {
             start_worker(inner, worker);
+            // A start takes a while, and there may be many: nobody waits for all of them.
+            inner.hear_for_all(&mut tokens)?;
+        }
+        for (worker, len) in inner.with_core(Core::take_wants) {
+            grant(inner, worker, len);
         }
         let (timeout, over) = {
             let core = inner.lock();
-            (next_timeout(&core), core.scheduler.is_closed())
+            (next_timeout(&core), core.is_closed() || core.scheduler.is_closed())
         };
         if over {
             return Ok(());
@@ -63,6 +68,9 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         inner.poller.wait(&mut tokens, timeout)?;
         for &token in &tokens {
             handle(inner, Source::from_token(token))?;
+        }
+        if inner.lock().is_unheard() {
+            inner.take_in();
         }
         inner.with_core(|core| {
             let now = core.now();
@@ -74,7 +82,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
 }
 
 fn next_timeout(core: &Core) -> Option<Duration> {
-    if core.wants_starts() {
+    if core.needs_thread() {
         return Some(Duration::ZERO);
     }
     let backoff = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
@@ -95,11 +103,8 @@ fn handle(inner: &Inner, source: Source) -> io::Result<()> {
             inner.waker.drain();
             forget_contexts(inner);
         }
-        Source::Bells | Source::Socket(_) => {
-            let mut tokens = Vec::new();
-            inner.bells.sockets.wait(&mut tokens, Some(Duration::ZERO))?;
-            inner.hear(&tokens);
-        }
+        Source::Bells => inner.hear_for_all(&mut Vec::new())?,
+        Source::Socket(_) => unreachable!("sockets are in the set of bells"),
         Source::Death(worker) => inner.with_core(|core| bury(core, inner, worker)),
         Source::Stderr(worker) => inner.with_core(|core| {
             let Some(peer) = core.peer(worker) else { return };
@@ -164,13 +169,31 @@ fn greet(socket: &Socket, hello: &Hello, memory: [&OwnedFd; 3]) -> io::Result<()
     socket.send(&[&message], &fds, Wait::No)
 }
 
+/// Gives a worker a block. On this thread, which buries workers too: it does not die in between.
+fn grant(inner: &Inner, worker: WorkerId, len: u64) {
+    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
+    if inner.with_core(|core| core.peer(worker).is_none()) {
+        return;
+    }
+    // Without the lock: the kernel takes a while for a large one.
+    let granted = inner.memory.grant(slot, worker.generation, len).map_err(|error| match error {
+        crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
+        _ => (len, 0),
+    });
+    inner.with_core(|core| {
+        let Some(peer) = core.peer(worker) else { return };
+        let sent = peer.grant(granted, &inner.memory);
+        core.after_send(inner, worker, sent);
+    });
+}
+
 /// A worker is dead: reads what it left, and tells the scheduler.
 fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if core.peer(worker).is_none() {
         return;
     }
-    // Unless it has talked nonsense before; blocks that it asks for are of no use to it.
-    receive::some(core, inner, worker.slot, &mut Vec::new());
+    // Unless it has talked nonsense before. It is dead, so this comes to an end.
+    while receive::some(core, inner, worker.slot) {}
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
     // What it left behind in its group goes too, before the number of the group is given up.
     peer.child.kill_group();
@@ -181,7 +204,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     inner.poller.remove(&peer.stderr);
     inner.counters.bells_rung.add(peer.end.rung());
     inner.memory.forget_worker(peer.slot(), worker.generation);
-    let was_ready = matches!(peer.stage, Stage::Ready | Stage::Lost | Stage::Killed);
+    let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
         let cause = match peer.stage {
             Stage::Unfit(cause) => cause,
@@ -199,6 +222,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     }
     let progress = peer.status.read();
     let blame = progress.map(|Progress { task, item, .. }| Blame { task: TaskId(task), item });
+    let blame = peer.accuse(blame);
     core.obituary = Some(Obituary {
         pid: peer.child.id(),
         generation: worker.generation,

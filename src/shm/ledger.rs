@@ -217,7 +217,7 @@ impl Ledger {
 
     /// The worker is dead: it holds nothing any more, and nobody allocates from its arena.
     pub(super) fn forget_worker(&mut self, slot: u32, generation: u32) {
-        self.close_arena(ArenaKind::Outbound { slot, generation });
+        self.free.remove(&ArenaKind::Outbound { slot, generation });
         let mut held = Vec::new();
         for (&segment, record) in &mut self.segments {
             for (index, block) in (0..).zip(&mut record.blocks) {
@@ -230,11 +230,6 @@ impl Ledger {
         for name in held {
             self.settle(name);
         }
-    }
-
-    /// Nobody allocates from this arena any more.
-    pub(super) fn close_arena(&mut self, arena: ArenaKind) {
-        self.free.remove(&arena);
     }
 
     /// Nobody will tell what workers let go of: what is not referenced here is free, of all blocks or

@@ -144,17 +144,11 @@ impl Memory {
         Ok(name)
     }
 
-    /// Takes back a block that was found for a worker which died meanwhile.
-    pub(crate) fn ungrant(&self, slot: u32, generation: u32, name: BlockName) {
-        let mut state = self.lock();
-        // Its death has taken the hold away, or came before there was one.
-        let _gone = state.ledger.release(slot, name);
-        state.ledger.close_arena(ArenaKind::Outbound { slot, generation });
-        state.drop_empty(false);
-    }
-
     /// Notes that a task or context with these blocks goes to the worker in `slot`.
     pub(crate) fn hold(&self, slot: u32, names: &[BlockName]) {
+        if names.is_empty() {
+            return;
+        }
         self.lock().ledger.hold(slot, names);
     }
 
@@ -166,6 +160,9 @@ impl Memory {
         results: &[BlockName],
         kept: &BTreeSet<BlockName>,
     ) {
+        if sent.is_empty() && results.is_empty() {
+            return;
+        }
         self.lock().ledger.complete(slot, sent, results, kept);
     }
 
@@ -578,29 +575,6 @@ mod tests {
         drop(memory.alloc_inbound(8 << 20, false).unwrap());
         assert_eq!(memory.stats().segment_bytes, 8 << 20);
         assert_eq!(memory.take_retired().len(), 1);
-    }
-
-    #[test]
-    fn a_block_for_a_worker_that_died_meanwhile_is_taken_back() {
-        for dies_first in [true, false] {
-            let memory = Memory::new(8 << 20);
-            let grant = || memory.grant(3, 1, 1 << 20).unwrap();
-            let name = if dies_first {
-                memory.forget_worker(3, 1);
-                grant()
-            } else {
-                let name = grant();
-                memory.forget_worker(3, 1);
-                name
-            };
-            // The next worker in that place has one of its own.
-            let next = memory.grant(3, 2, 1 << 20).unwrap();
-            memory.ungrant(3, 1, name);
-            assert_eq!(memory.stats().blocks_live, 1);
-            memory.release(3, &[next]).unwrap();
-            memory.forget_worker(3, 2);
-            assert_eq!((memory.stats().blocks_live, memory.stats().segments_live), (0, 0));
-        }
     }
 
     /// What six threads at once get, on a made-up machine that has room for two and a half.

@@ -12,15 +12,20 @@ pub(crate) type Test = (&'static str, fn());
 /// Of one test; generous, because the machine may be busy with others.
 const AT_MOST: Duration = Duration::from_secs(120);
 
-/// One after the other: `--list`, names with or without `--exact`, nothing ignored.
+/// One after the other: `--list`, names with or without `--exact`, `--skip`, nothing ignored.
 pub(crate) fn run(tests: &[Test]) {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut skipped = Vec::new();
+    while let Some(at) = arguments.iter().position(|argument| argument == "--skip") {
+        skipped.extend(arguments.drain(at..arguments.len().min(at + 2)).nth(1));
+    }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names = arguments.iter().filter(|word| !word.starts_with('-') && *word != "terse");
     let names: Vec<&str> = names.map(String::as_str).collect();
     let is_wanted = |test: &str| {
         let fits = |name: &&str| if has("--exact") { *name == test } else { test.contains(name) };
-        names.is_empty() || names.iter().any(fits)
+        let is_skipped = skipped.iter().any(|name| test.contains(&**name));
+        !is_skipped && (names.is_empty() || names.iter().any(fits))
     };
     if has("--ignored") {
         return;

@@ -8,7 +8,7 @@ use std::thread;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::*;
-use crate::channel::message::{INLINE_FRAME_MAX, decode};
+use crate::channel::message::{EntryName, FramePlace, INLINE_FRAME_MAX, TaskHead, decode};
 use crate::sys::memory;
 
 struct Ends {
@@ -121,6 +121,7 @@ fn an_answer_that_finds_no_room_waits_until_the_parent_has_read() {
             assert_eq!(frame, [7; INLINE_FRAME_MAX]);
             count += 1;
         }
+        parent.tell_room();
     }
     drop(worker.join().unwrap());
 }
@@ -160,11 +161,59 @@ fn a_message_is_taken_back_or_claimed() {
     assert!(!line.claim(first));
     assert!(line.claim(second));
     assert!(!parent.revoke(second));
-    // The claims' places come again.
-    for _ in 0..crate::channel::CLAIMS {
-        parent.offer();
+}
+
+#[test]
+fn what_is_taken_back_before_it_found_room_is_never_sent() {
+    let Ends { mut parent, mut messages, line, .. } = connect();
+    let frame = Bytes::from(vec![0; INLINE_FRAME_MAX]);
+    let task = |parent: &mut ParentEnd| {
+        let claim = parent.offer();
+        let frame = frame.clone();
+        (claim, parent.send(&ToWorker::Task(head(claim)), &frame, None).unwrap())
+    };
+    let mut sent = Vec::new();
+    let (late, _) = loop {
+        match task(&mut parent) {
+            (claim, SendState::Done) => sent.push(claim),
+            waiting => break waiting,
+        }
+    };
+    assert!(parent.revoke(late));
+    let (last, _) = task(&mut parent);
+    let (mut record, mut read) = (Vec::new(), Vec::new());
+    loop {
+        while messages.recv(&mut record).unwrap() {
+            let Some((ToWorker::Task(head), _)) = decode(&record) else { panic!("no task") };
+            assert!(line.claim(head.claim));
+            read.push(head.claim);
+        }
+        if parent.flush().unwrap() == SendState::Done && read.len() > sent.len() {
+            break;
+        }
     }
-    assert!(!line.claim(second) && !parent.revoke(first));
+    sent.push(last);
+    assert_eq!(read, sent);
+}
+
+fn head(claim: u64) -> TaskHead {
+    let entry = EntryName { module: [0; 20], offset: 0, signature: 0 };
+    let (context, frame) = (None, FramePlace::Message);
+    TaskHead { task: 0, claim, attempt: 1, entry, context, first: 0, count: 1, frame }
+}
+
+#[test]
+fn a_claim_outlives_any_number_of_others() {
+    let Ends { mut parent, line, .. } = connect();
+    let kept = parent.offer();
+    for _ in 0..1_000 {
+        let other = parent.offer();
+        assert!(parent.revoke(other) && !line.claim(other));
+    }
+    assert!(line.claim(kept));
+    parent.settle(kept);
+    let all: Vec<u64> = (0..crate::channel::CLAIMS).map(|_| parent.offer()).collect();
+    assert!(all.iter().all(|&claim| line.claim(claim)) && !line.claim(kept));
 }
 
 #[test]
