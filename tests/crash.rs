@@ -10,6 +10,7 @@ mod common;
 mod trick;
 
 use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, kill_oneself, pass,
@@ -538,6 +539,36 @@ fn a_task_behind_another_outlives_many_that_are_taken_back() {
 }
 
 #[test]
+fn what_waits_behind_a_long_task_is_moved_although_new_tasks_keep_coming() {
+    let pool = Marked::new(2);
+    // Empty tasks bring the workers' credit up.
+    let warm: Vec<_> = (0..2_000).map(|_| pool.submit(|()| (), ())).collect();
+    warm.into_iter().for_each(|handle| join(handle).unwrap());
+    let gate = Gate::new();
+    let running = pool.submit(pass_through, gate.name());
+    let arrival = gate.arrival();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let stats = pool.stats();
+                if stats.tasks_submitted - stats.tasks_completed < 1_000 {
+                    (0..100).for_each(|_| drop(pool.submit(|()| (), ())));
+                }
+            }
+        });
+        let behind: Vec<_> = (0..100).map(|_| pool.submit(|()| attempt(), ())).collect();
+        for handle in behind {
+            assert_eq!(join(handle).unwrap(), 1);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    drop(arrival);
+    assert_eq!(join(running).unwrap(), 1);
+    pool.end();
+}
+
+#[test]
 fn a_pool_that_is_dropped_begins_nothing_more() {
     let pool = Marked::new(1);
     let gate = Gate::new();
@@ -559,13 +590,15 @@ fn a_pool_that_is_dropped_begins_nothing_more() {
 
 /// Writes nonsense over the words by which this worker tells what it has published.
 fn scribble(gate: String) -> u32 {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let up = maps.lines().find(|line| line.contains("pannier-up")).unwrap();
-    let start = usize::from_str_radix(up.split('-').next().unwrap(), 16).unwrap();
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc is mounted");
+    let up = maps
+        .lines()
+        .find_map(|line| line.contains("pannier-up").then_some(line.split_once('-')?.0));
+    let start = usize::from_str_radix(up.expect("a worker has it"), 16).expect("an address");
     let words = std::ptr::with_exposed_provenance_mut::<u64>(start);
     for word in 16..512 {
         // SAFETY: in the worker's own, writable map. What the library makes of it is the question.
-        unsafe { words.add(word).write_volatile(u64::MAX - 1) };
+        unsafe { words.wrapping_add(word).write_volatile(u64::MAX - 1) };
     }
     pass_through(gate)
 }

@@ -190,18 +190,12 @@ impl ParentEnd {
         self.line.has_answers_beyond(self.answers.position())
     }
 
-    /// Takes the bells out of the socket.
+    /// Takes a bell out of the socket. Mostly it is the only one; others are reported again.
     pub(crate) fn listen(&self) -> io::Result<Heard> {
-        let mut space = [0; 8];
-        // A worker that fills its socket without end is heard again at the next round.
-        for _ in 0..BELLS_AT_ONCE {
-            match self.socket.recv(&mut space, Wait::No)? {
-                Received::Message(..) => {}
-                Received::Empty => break,
-                Received::Closed => return Ok(Heard::Closed),
-            }
-        }
-        Ok(Heard::Bell)
+        Ok(match self.socket.recv(&mut [0; 8], Wait::No)? {
+            Received::Message(..) | Received::Empty => Heard::Bell,
+            Received::Closed => Heard::Closed,
+        })
     }
 
     /// The number under which a message may be claimed, until it is revoked or settled.
@@ -245,7 +239,6 @@ impl AsFd for ParentEnd {
 
 /// The byte of a bell; a descriptor rings too.
 const BELL: u8 = 1;
-const BELLS_AT_ONCE: usize = 64;
 
 fn ring(socket: &Socket) -> io::Result<()> {
     match socket.send(&[&[BELL]], &[], Wait::No) {

@@ -48,6 +48,8 @@ pub(super) struct Core {
     unheard: bool,
     /// Blocks that workers ask for.
     wants: Vec<(WorkerId, u64)>,
+    /// The pool's thread looks now and then whether a task takes long.
+    pub(super) looks: bool,
     /// Threads that wait for a start or for the end.
     pub(super) waiting_for_change: u32,
     /// For the messages of workers, one at a time.
@@ -131,6 +133,7 @@ impl Core {
             watched: false,
             unheard: false,
             wants: Vec::new(),
+            looks: false,
             waiting_for_change: 0,
             record: Vec::new(),
             closed: false,
@@ -243,7 +246,9 @@ impl Core {
 
     /// Whether there is something that only the pool's thread does.
     pub(super) fn needs_thread(&self) -> bool {
-        self.wants_starts() || self.unheard || !self.wants.is_empty() || self.scheduler.is_closed()
+        let must_look = !self.looks && self.scheduler.is_laden();
+        let has_orders = self.wants_starts() || !self.wants.is_empty();
+        has_orders || must_look || self.unheard || self.scheduler.is_closed()
     }
 
     /// Whether a worker that is listened to has published something.

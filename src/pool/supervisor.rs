@@ -59,7 +59,8 @@ fn supervise(inner: &Inner) -> io::Result<()> {
             grant(inner, worker, len);
         }
         let (timeout, over) = {
-            let core = inner.lock();
+            let mut core = inner.lock();
+            core.looks = core.scheduler.is_laden();
             (next_timeout(&core), core.is_closed() || core.scheduler.is_closed())
         };
         if over {

@@ -132,8 +132,8 @@ pub(crate) enum Action {
     Start { worker: WorkerId },
     /// Hand the task to this worker. `attempt` counts from 1; a run that another task spoilt is not counted.
     Send { worker: WorkerId, task: TaskId, attempt: u32, spec: TaskSpec },
-    /// Take the task back from this worker, unless it has started it: an idle one could have it. If it
-    /// could be taken, answer with [`Scheduler::revoked`](super::Scheduler::revoked).
+    /// Take the task back from this worker, unless it has started it: an idle one could have it, or what
+    /// the worker runs takes long. If it could be taken, answer with [`Scheduler::revoked`](super::Scheduler::revoked).
     Revoke { worker: WorkerId, task: TaskId },
     /// Kill the process (and its group); answer with `WorkerDied` once it is gone and drained.
     KillWorker { worker: WorkerId },

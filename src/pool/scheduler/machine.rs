@@ -53,9 +53,14 @@ pub(crate) struct Scheduler {
     start_failures: u32,
     /// Fruitless deaths in a row, across the pool.
     fruitless_deaths: u32,
+    /// When it was last looked for tasks that take long.
+    looked_at: Duration,
     #[cfg(test)]
     plant: Option<super::sim::Plant>,
 }
+
+/// A worker that completes nothing for so long runs something long: what waits behind it is moved.
+pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -132,6 +137,7 @@ impl Scheduler {
             outbox: VecDeque::new(),
             start_failures: 0,
             fruitless_deaths: 0,
+            looked_at: Duration::ZERO,
             #[cfg(test)]
             plant: None,
         }
@@ -277,6 +283,10 @@ impl Scheduler {
                 slot.state = if wanted { State::Starting(Order::Owed) } else { State::Vacant };
             });
         }
+        if now >= self.looked_at.saturating_add(PATIENCE) {
+            self.looked_at = now;
+            self.outbox.extend(self.slots.unload());
+        }
         self.settle();
     }
 }
@@ -299,7 +309,13 @@ impl Scheduler {
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
-        self.slots.next_timeout()
+        let look = self.slots.any_laden().then(|| self.looked_at.saturating_add(PATIENCE));
+        [self.slots.next_timeout(), look].into_iter().flatten().min()
+    }
+
+    /// Whether it is to be looked for tasks that take long, since something waits behind them.
+    pub(crate) fn is_laden(&self) -> bool {
+        self.slots.any_laden()
     }
 
     /// Checks what must hold between any two calls; linear in the number of workers.

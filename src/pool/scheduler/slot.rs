@@ -91,8 +91,10 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     /// What the worker was sent and has not completed, in order.
     pub(super) sent: VecDeque<Sent>,
-    /// How many it may have been sent.
+    /// How many it may have been sent; one while the task that it runs takes long.
     pub(super) credit: usize,
+    /// It has completed something, or had nothing to do, since somebody last looked.
+    pub(super) has_moved: bool,
     /// Starts in a row that failed.
     pub(super) start_failures: u32,
     /// Workers in a row, the present one included, that became ready and completed nothing.
@@ -106,6 +108,7 @@ impl Slot {
             generation: 0,
             sent: VecDeque::new(),
             credit: LEAST_CREDIT,
+            has_moved: true,
             start_failures: 0,
             unproven: 0,
         }
@@ -126,6 +129,7 @@ impl Slot {
     pub(super) fn push(&mut self, task: TaskId) {
         assert_eq!(self.state, State::Ready, "a worker gets nothing unless it is ready");
         assert!(self.sent.len() < self.credit, "a worker is sent no more than its credit");
+        self.has_moved |= self.sent.is_empty();
         self.sent.push_back(Sent { task, fate: Fate::Live, asked: false });
     }
 
@@ -135,8 +139,26 @@ impl Slot {
         if at_hand < AT_HAND {
             self.credit = (2 * self.credit).min(MOST_CREDIT);
         } else if at_hand > 4 * AT_HAND {
-            self.credit = (self.credit / 2).max(LEAST_CREDIT);
+            self.credit /= 2;
         }
+        self.credit = self.credit.max(LEAST_CREDIT);
+        self.has_moved = true;
+    }
+
+    /// Gives up what lies behind a task that takes long: what is to be asked back, last first.
+    fn unload(&mut self) -> Vec<TaskId> {
+        if std::mem::replace(&mut self.has_moved, false) {
+            return Vec::new();
+        }
+        self.credit = 1;
+        let behind = self.sent.iter_mut().skip(1).rev();
+        let unasked = behind.filter(|sent| sent.fate == Fate::Live && !sent.asked);
+        unasked
+            .map(|sent| {
+                sent.asked = true;
+                sent.task
+            })
+            .collect()
     }
 
     /// The last task, if it is not the only one and may be with an idle worker sooner.
@@ -257,6 +279,21 @@ impl Slots {
             return self.open.first().filter(|&&(load, _)| load == 0).map(|&(_, slot)| slot);
         }
         self.open.first().map(|&(_, slot)| slot)
+    }
+
+    /// Whether anything waits behind what a worker runs.
+    pub(super) fn any_laden(&self) -> bool {
+        !self.laden.is_empty()
+    }
+
+    /// Asks workers to give back what waits behind a task that they have run since the last time.
+    pub(super) fn unload(&mut self) -> Vec<Action> {
+        let laden: Vec<usize> = self.laden.iter().map(|&(_, at)| at).collect();
+        let ask = |at| {
+            let (worker, tasks) = self.update(at, |slot| (slot.worker(at), slot.unload()));
+            tasks.into_iter().map(move |task| Action::Revoke { worker, task })
+        };
+        laden.into_iter().flat_map(ask).collect()
     }
 
     /// Asks the worker with the most to do to give its last task back, if another one is idle.

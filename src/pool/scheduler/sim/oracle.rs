@@ -14,7 +14,8 @@ use super::super::{
 use super::Coverage;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 23] = [
+pub(super) const NOTEWORTHY: [&str; 24] = [
+    "asked back from behind a long task",
     "attempts used up",
     "back-off",
     "broken by fruitless deaths",
@@ -72,6 +73,8 @@ struct Seat {
     generation: u32,
     sent: VecDeque<(Chunk, Fate)>,
     credit: usize,
+    /// It completed something, or began to have work, since the last look.
+    has_moved: bool,
     /// Tasks that it was asked to give back.
     asked: Vec<TaskId>,
     /// Whether the machine still has to say that it kills or stops this worker.
@@ -94,6 +97,8 @@ pub(super) struct Oracle {
     seats: Vec<Seat>,
     owed_resolutions: Vec<(TaskSpec, Resolution)>,
     owed_splits: Vec<(TaskId, u32, [Option<TaskSpec>; 3])>,
+    owed_questions: Vec<(WorkerId, TaskId)>,
+    looked_at: Duration,
     shutdown: Option<Shutdown>,
     broken: bool,
     start_failures: u32,
@@ -111,6 +116,7 @@ impl Oracle {
             generation: 0,
             sent: VecDeque::new(),
             credit: 2,
+            has_moved: true,
             asked: Vec::new(),
             order_owed: false,
             start_failures: 0,
@@ -124,6 +130,8 @@ impl Oracle {
             seats: (0..config.workers).map(|_| seat()).collect(),
             owed_resolutions: Vec::new(),
             owed_splits: Vec::new(),
+            owed_questions: Vec::new(),
+            looked_at: Duration::ZERO,
             shutdown: None,
             broken: false,
             start_failures: 0,
@@ -243,8 +251,9 @@ impl Oracle {
         seat.credit = match at_hand {
             0..200 => (seat.credit * 2).min(64),
             801.. => (seat.credit / 2).max(2),
-            _ => seat.credit,
+            _ => seat.credit.max(2),
         };
+        seat.has_moved = true;
         let refused = seat.asked.contains(&task);
         if seat.sent.front().is_some_and(|&(_, fate)| fate == Fate::Zombie) {
             seat.condemn(true);
@@ -425,6 +434,7 @@ impl Oracle {
         assert_eq!(sent, self.unresolved_sent(), "oracle: as many tasks are sent");
         assert!(self.owed_resolutions.is_empty(), "oracle: a resolution is missing");
         assert!(self.owed_splits.is_empty(), "oracle: a split is missing");
+        assert!(self.owed_questions.is_empty(), "oracle: what waits is not asked back");
         let waits = !self.queue.is_empty() && self.seats.iter().any(Seat::has_credit);
         assert!(!waits, "oracle: work waits beside credit");
         let is_idle = |seat: &Seat| seat.has_credit() && seat.sent.is_empty();
@@ -432,6 +442,28 @@ impl Oracle {
         assert!(!waits, "oracle: work waits behind other work beside an idle worker");
         let owed = self.seats.iter().any(|seat| seat.order_owed);
         assert!(!owed, "oracle: an order is missing");
+    }
+
+    /// `handle_timeout(now)` was called. Who has completed nothing for ten milliseconds is to give up
+    /// what lies behind the task that it runs.
+    pub(super) fn looked(&mut self, now: Duration) {
+        if now < self.looked_at + Duration::from_millis(10) {
+            return;
+        }
+        self.looked_at = now;
+        for (slot, seat) in self.seats.iter_mut().enumerate() {
+            if !seat.can_spare() || std::mem::replace(&mut seat.has_moved, false) {
+                continue;
+            }
+            seat.credit = 1;
+            let worker = WorkerId { slot, generation: seat.generation };
+            for (chunk, fate) in seat.sent.iter().skip(1).rev() {
+                let task = chunk.task.unwrap();
+                if *fate == Fate::Live && !seat.asked.contains(&task) {
+                    self.owed_questions.push((worker, task));
+                }
+            }
+        }
     }
 
     /// `handle_timeout(now)` was called and everything done that followed.
@@ -481,11 +513,19 @@ impl Oracle {
         assert_eq!(seat.life, Life::Ready, "oracle: sent to a worker that is not ready");
         assert!(seat.has_credit(), "oracle: sent beyond credit");
         assert_eq!(Some(seat.sent.len()), least, "oracle: the least loaded worker is sent to");
+        seat.has_moved |= seat.sent.is_empty();
         seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
         *self.holds.entry((worker, spec.payload)).or_default() += 1;
     }
 
     fn expect_revoke(&mut self, worker: WorkerId, task: TaskId) {
+        let owed = self.owed_questions.iter().position(|&question| question == (worker, task));
+        if let Some(owed) = owed {
+            self.owed_questions.remove(owed);
+            self.note("asked back from behind a long task");
+            let seat = self.seat(worker).expect("oracle: a former worker is asked for work");
+            return seat.asked.push(task);
+        }
         assert!(self.queue.is_empty(), "oracle: work is moved while other work waits");
         let idle = self.seats.iter().any(|seat| seat.has_credit() && seat.sent.is_empty());
         assert!(idle, "oracle: work is moved to nobody");

@@ -239,6 +239,7 @@ impl World {
     fn pass_time(&mut self, by: Duration) {
         self.now += by;
         self.machine.handle_timeout(self.now);
+        self.oracle.looked(self.now);
         self.perform_all();
         self.oracle.timed_out(self.now);
     }
