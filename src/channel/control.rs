@@ -128,7 +128,7 @@ impl ParentEnd {
                 match self.socket.send(&[&[BELL]], &[fd.as_fd()], Wait::No) {
                     Ok(()) => next.fd = None,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        return Ok(SendState::SocketFull);
+                        return self.no_way_for_descriptors();
                     }
                     Err(error) => return Err(error),
                 }
@@ -142,6 +142,17 @@ impl ParentEnd {
         }
         self.room.awake(self.line.parent_waits());
         Ok(SendState::Done)
+    }
+
+    /// The socket is full, or the system has too many descriptors on their way: nobody tells when it
+    /// has not, so the worker is asked to ring back.
+    fn no_way_for_descriptors(&mut self) -> io::Result<SendState> {
+        if !wait::is_writable(&self.socket) {
+            return Ok(SendState::SocketFull);
+        }
+        self.room.going_to_sleep(self.line.parent_waits());
+        ring(&self.socket)?;
+        Ok(SendState::NoRoom)
     }
 
     /// As [`push`](Self::push); if there is no room, the worker will ring when there is.
@@ -241,12 +252,23 @@ impl AsFd for ParentEnd {
 const BELL: u8 = 1;
 
 fn ring(socket: &Socket) -> io::Result<()> {
-    match socket.send(&[&[BELL]], &[], Wait::No) {
-        // Full of bells that were not heard yet: this one will be too.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-        rung => rung,
+    for _ in 0..ATTEMPTS {
+        match socket.send(&[&[BELL]], &[], Wait::No) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            rung => return rung,
+        }
+        if !wait::is_writable(socket) {
+            // Full of bells that were not heard yet: this one is not needed.
+            return Ok(());
+        }
+        // The system is short of something just now.
+        std::thread::yield_now();
     }
+    Err(io::ErrorKind::OutOfMemory.into())
 }
+
+/// How often one tries to ring. A sleeper that cannot be woken is better given up.
+const ATTEMPTS: u32 = 10_000;
 
 /// The worker's end of what it sends; one of its threads at a time.
 #[derive(Debug)]

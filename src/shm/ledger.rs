@@ -273,11 +273,18 @@ impl Ledger {
         empty
     }
 
-    /// The free blocks of a segment as (offset, len), for giving their pages back.
+    /// The free parts of a segment as (offset, len), for giving their pages back.
     pub(super) fn free_ranges(&self, segment: u32) -> Vec<(u64, u64)> {
         let Some(record) = self.segments.get(&segment) else { return Vec::new() };
-        let blocks = (0_u64..).zip(&record.blocks).filter(|(_, block)| block.is_free());
-        blocks.map(|(index, _)| (index * record.block_len, record.block_len)).collect()
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for (index, _) in (0_u64..).zip(&record.blocks).filter(|(_, block)| block.is_free()) {
+            let offset = index * record.block_len;
+            match ranges.last_mut() {
+                Some((start, len)) if *start + *len == offset => *len += record.block_len,
+                _ => ranges.push((offset, record.block_len)),
+            }
+        }
+        ranges
     }
 
     /// The segments of an arena.
