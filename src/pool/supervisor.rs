@@ -21,6 +21,7 @@ use super::scheduler::{Blame, Event, TaskId, WorkerId};
 use super::stderr::StderrTail;
 use crate::channel::{Line, ParentEnd, Phase, Progress, StatusReader};
 use crate::process::{self, Hello, Started};
+use crate::shm::IDLE;
 use crate::sys::child::ExitStatus;
 use crate::sys::host;
 use crate::sys::socket::{Socket, Wait};
@@ -79,6 +80,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
             check_deadlines(core);
         });
         inner.call_wakers();
+        inner.memory.trim_idle();
     }
 }
 
@@ -88,7 +90,8 @@ fn next_timeout(core: &Core) -> Option<Duration> {
     }
     let backoff = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
     let start = core.start_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-    [backoff, start].into_iter().flatten().min()
+    // Memory that became idle meanwhile is given back.
+    [backoff, start, Some(IDLE)].into_iter().flatten().min()
 }
 
 fn check_deadlines(core: &mut Core) {

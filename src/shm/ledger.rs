@@ -59,6 +59,8 @@ struct Segment {
     block_len: u64,
     blocks: Vec<Block>,
     live: usize,
+    /// A block was taken since somebody last looked for idle segments.
+    was_used: bool,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +104,7 @@ impl Ledger {
         let name = BlockName { segment, index, generation: 0 };
         let record = self.segments.get_mut(&segment).expect("a free block lies in a segment");
         record.live += 1;
+        record.was_used = true;
         self.live += 1;
         self.peak = self.peak.max(self.live);
         let block = Self::block_at(record, name).expect("a free block lies in its segment");
@@ -115,7 +118,8 @@ impl Ledger {
         self.last_segment += 1;
         let segment = self.last_segment;
         let blocks = (0..count).map(|_| Block::default()).collect();
-        self.segments.insert(segment, Segment { arena, block_len, blocks, live: 0 });
+        self.segments
+            .insert(segment, Segment { arena, block_len, blocks, live: 0, was_used: true });
         let free = self.free.entry(arena).or_default().entry(block_len).or_default();
         free.extend((0..count).rev().map(|index| (segment, index)));
         segment
@@ -264,13 +268,24 @@ impl Ledger {
         let wanted = |s: &Segment| of_all || self.is_orphaned(s.arena);
         let empty = self.segments.iter().filter(|(_, s)| s.live == 0 && wanted(s));
         let empty: Vec<u32> = empty.map(|(&segment, _)| segment).collect();
-        for segment in &empty {
-            let Some(record) = self.segments.remove(segment) else { continue };
-            if let Some(by_len) = self.free.get_mut(&record.arena) {
-                by_len.entry(record.block_len).or_default().retain(|(s, _)| s != segment);
-            }
-        }
+        empty.iter().for_each(|&segment| self.remove(segment));
         empty
+    }
+
+    /// Takes out the segments that are empty and of which no block was taken since the last call.
+    pub(super) fn remove_idle(&mut self) -> Vec<u32> {
+        let is_idle = |s: &mut Segment| !std::mem::take(&mut s.was_used) && s.live == 0;
+        let idle = self.segments.iter_mut().filter_map(|(&id, s)| is_idle(s).then_some(id));
+        let idle: Vec<u32> = idle.collect();
+        idle.iter().for_each(|&segment| self.remove(segment));
+        idle
+    }
+
+    fn remove(&mut self, segment: u32) {
+        let Some(record) = self.segments.remove(&segment) else { return };
+        if let Some(by_len) = self.free.get_mut(&record.arena) {
+            by_len.entry(record.block_len).or_default().retain(|&(s, _)| s != segment);
+        }
     }
 
     /// The free parts of a segment as (offset, len), for giving their pages back.

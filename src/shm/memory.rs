@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
@@ -47,7 +48,12 @@ struct State {
     retired: Option<Vec<u32>>,
     /// The folder for what is beyond the limit.
     spill: Option<Arc<OwnedFd>>,
+    /// When it was last looked for idle segments.
+    looked_at: Instant,
 }
+
+/// How long a segment may be empty before it is given back.
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
 
 /// A segment in this process.
 #[derive(Clone)]
@@ -106,6 +112,7 @@ impl Memory {
             copies: Vec::new(),
             retired,
             spill: None,
+            looked_at: Instant::now(),
         };
         Arc::new(Memory { state: Mutex::new(state), limit, id: next_id() })
     }
@@ -243,6 +250,20 @@ impl Memory {
         self.lock().drop_empty(true);
     }
 
+    /// Gives back the segments that nobody has used for [`IDLE`] to twice that, if it is time to look.
+    pub(crate) fn trim_idle(&self) {
+        let mut state = self.lock();
+        if state.looked_at.elapsed() < IDLE {
+            return;
+        }
+        state.looked_at = Instant::now();
+        let idle = state.ledger.remove_idle();
+        let unmapped = state.take_out(idle);
+        // Unmapping a large one takes a while.
+        drop(state);
+        drop(unmapped);
+    }
+
     /// Takes back all that a dead worker held. What it sent stays readable; the pages of the rest of
     /// its arena are returned.
     pub(crate) fn forget_worker(&self, slot: u32, generation: u32) {
@@ -303,6 +324,7 @@ impl Memory {
         if let Some(name) = self.lock().ledger.take(arena, block_len) {
             return Ok((name, false));
         }
+        self.trim_idle();
         // Until the segment counts: what is left does not show what is only planned.
         let room = Room::wait();
         let planned = self.lock().plan(arena, block_len, self.limit, &room);
@@ -392,7 +414,14 @@ impl State {
 
     /// Gives up the segments that nobody uses.
     fn drop_empty(&mut self, of_all: bool) {
-        for segment in self.ledger.remove_empty(of_all) {
+        let empty = self.ledger.remove_empty(of_all);
+        self.take_out(empty);
+    }
+
+    /// Takes segments out that the ledger does not know any more.
+    fn take_out(&mut self, segments: Vec<u32>) -> Vec<Mapped> {
+        let mut taken = Vec::new();
+        for segment in segments {
             let Some(mapped) = self.segments.remove(&segment) else { continue };
             if !mapped.in_file {
                 self.bytes -= mapped.len();
@@ -400,7 +429,9 @@ impl State {
             if let Some(retired) = &mut self.retired {
                 retired.push(segment);
             }
+            taken.push(mapped);
         }
+        taken
     }
 }
 
@@ -575,6 +606,27 @@ mod tests {
         drop(memory.alloc_inbound(8 << 20, false).unwrap());
         assert_eq!(memory.stats().segment_bytes, 8 << 20);
         assert_eq!(memory.take_retired().len(), 1);
+    }
+
+    #[test]
+    fn segments_are_given_back_when_nobody_has_used_them_for_a_while() {
+        let memory = Memory::new(64 << 20);
+        let pass_time = || {
+            memory.lock().looked_at -= IDLE;
+            memory.trim_idle();
+            memory.stats().segments_live
+        };
+        let kept = memory.alloc_inbound(5 << 20, false).unwrap();
+        drop(memory.alloc_inbound(20 << 20, false).unwrap());
+        memory.trim_idle();
+        assert_eq!(memory.stats().segments_live, 2, "not yet time to look");
+        assert_eq!(pass_time(), 2, "used since the last time");
+        drop(memory.alloc_inbound(20 << 20, false).unwrap());
+        assert_eq!(pass_time(), 2, "used again");
+        assert_eq!(pass_time(), 1);
+        drop(kept);
+        assert_eq!(pass_time(), 0);
+        assert_eq!(memory.take_retired().len(), 2);
     }
 
     /// What six threads at once get, on a made-up machine that has room for two and a half.

@@ -101,5 +101,5 @@ pub use self::segment::{SealedSegment, Segment};
 
 pub(crate) use self::attached::{Attached, ParentLink};
 pub(crate) use self::ledger::{BlockName, Fault};
-pub(crate) use self::memory::Memory;
+pub(crate) use self::memory::{IDLE, Memory};
 pub(crate) use self::store::{Copied, Located, Store};
