@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::bell::{Bell, Sleeper};
-use super::line::{Answers, CLAIMS, Line, Messages, Pulse};
+use super::line::{Answers, CLAIMS, Line, Messages, Pulse, wide};
 use super::message::{self, ToParent, ToWorker};
 use super::ring::{Broken, Consumer, Producer, Pushed};
 use super::spin::Spin;
@@ -216,12 +216,12 @@ impl ParentEnd {
     /// If [`CLAIMS`] messages have one already.
     pub(crate) fn offer(&mut self) -> u64 {
         let place = u64::from((!self.claimed_places).trailing_zeros());
-        assert!(place < CLAIMS as u64, "a worker is sent no more than can be claimed");
+        assert!(place < wide(CLAIMS), "a worker is sent no more than can be claimed");
         self.claimed_places |= 1 << place;
         self.offers += 1;
         // A record that was revoked may still be unread when its place is offered anew: then its
         // number is another one.
-        let number = self.offers * CLAIMS as u64 + place;
+        let number = self.offers * wide(CLAIMS) + place;
         self.line.claim_of(number).offer(number);
         number
     }
@@ -238,7 +238,7 @@ impl ParentEnd {
 
     /// The worker is done with a message that it has claimed.
     pub(crate) fn settle(&mut self, claim: u64) {
-        self.claimed_places &= !(1 << (claim % CLAIMS as u64));
+        self.claimed_places &= !(1 << (claim % wide(CLAIMS)));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::buffer::{Buffer, BufferMut};
 use crate::error::{Error, Result};
 use crate::frame::SegmentFault;
 use crate::shm::{Attached, BlockName, Memory, ParentLink, Store};
-use crate::sys::area::Area;
+use crate::sys::area::{Area, WORDS_AT};
 use crate::sys::memory;
 
 /// The name of a block: where it is, and the generation that tells it from those before it there.
@@ -304,7 +304,7 @@ impl std::fmt::Debug for WorkerMemory {
 ///
 /// let words = pannier::fuzzing::HostileWords::segment(8192)?;
 /// words.all()[0].store(7, Ordering::Relaxed);
-/// assert_eq!(words.all().len(), (8192 - 64) / 8);
+/// assert_eq!(words.all().len(), (8192 - 128) / 8);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
@@ -320,7 +320,7 @@ impl HostileWords {
     ///
     /// When it is none.
     pub fn map(fd: OwnedFd, len: usize) -> io::Result<HostileWords> {
-        let count = len.saturating_sub(64) / size_of::<AtomicU64>();
+        let count = len.saturating_sub(WORDS_AT) / size_of::<AtomicU64>();
         Ok(HostileWords { area: Area::attach(&fd, count)?, fd })
     }
 
@@ -336,7 +336,7 @@ impl HostileWords {
         Ok(words)
     }
 
-    /// The words behind the first 64 bytes.
+    /// The words behind the first 128 bytes.
     #[must_use]
     pub fn all(&self) -> &[AtomicU64] {
         self.area.words()

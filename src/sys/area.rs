@@ -21,7 +21,7 @@ use super::memory;
 /// Where the second bell is.
 const SECOND_AT: usize = 64;
 /// Bytes before the words: a line for each bell.
-const WORDS_AT: usize = 128;
+pub(crate) const WORDS_AT: usize = 128;
 
 /// A mapped area.
 #[derive(Debug)]

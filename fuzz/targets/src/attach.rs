@@ -45,7 +45,7 @@ impl Object {
             _ => stamped(number, len),
         };
         let words = HostileWords::segment(len).expect("memory");
-        let stamps = contents[64..].chunks(8).filter_map(|chunk| chunk.first_chunk());
+        let stamps = contents[128..].chunks(8).filter_map(|chunk| chunk.first_chunk());
         for (word, stamp) in words.all().iter().zip(stamps) {
             word.store(u64::from_ne_bytes(*stamp), Ordering::Relaxed);
         }
@@ -54,10 +54,10 @@ impl Object {
     }
 }
 
-/// Nowhere the same, so that a byte says where it is; the first line is left out.
+/// Nowhere the same, so that a byte says where it is; the first two lines are left out.
 fn stamped(number: u8, len: usize) -> Vec<u8> {
     let stamp = |at: usize| number ^ at.to_le_bytes()[0] ^ at.to_le_bytes()[1].wrapping_mul(37);
-    (0..len).map(|at| if at < 64 { 0 } else { stamp(at) }).collect()
+    (0..len).map(|at| if at < 128 { 0 } else { stamp(at) }).collect()
 }
 
 fn unsound(kind: usize, len: u64) -> OwnedFd {

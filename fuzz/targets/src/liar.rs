@@ -22,7 +22,7 @@ use crate::{Receiver, Report, Victim};
 
 const PUBLISHED: usize = 0;
 const RELEASES_PUBLISHED: usize = 64;
-/// Words that decide something: cursors, bell, goodbye, and the first record's length.
+/// Words that decide something: cursors, claim, goodbye, and the first record's length.
 const DECISIVE: [usize; 7] = [0, 16, 32, 48, 64, 80, 512];
 /// Where the records are, and how many lines.
 const RECORDS: (usize, u64) = (512, 2048);
@@ -202,7 +202,7 @@ impl Liar {
         Liar { socket, lanes: fds.into_iter().map(map).collect(), segments: Vec::new() }
     }
 
-    /// The words of its newest segment, behind the first 64 bytes.
+    /// The words of its newest segment, behind the first 128 bytes.
     pub fn segment(&self) -> &[AtomicU64] {
         self.segments.last().map_or(&[], HostileWords::all)
     }
@@ -316,7 +316,7 @@ impl Liar {
             word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
         }
         let odd = script.one_in(8);
-        let offset = if odd { script.number() } else { 64 };
+        let offset = if odd { script.number() } else { 128 };
         let len = if script.one_in(8) { script.number() } else { frame.len() as u64 };
         self.publish(&block(number(script), script.below(3) as u32, offset, len));
     }
