@@ -29,7 +29,8 @@ status=0
 cargo +nightly test --locked --target "$host" --target-dir "${CARGO_TARGET_DIR:-target}/asan" --no-fail-fast \
     --lib --test shm --test channel --test pool --test crash --test fork -- "${skip[@]}" "$@" || status=$?
 for report in "$reports"/*; do
-    [ -e "$report" ] || continue
+    # A warning that it does not know a thread's stack, when that thread panics, is no finding.
+    grep -qs 'ERROR: ' "$report" || continue
     cat "$report" >&2
     status=1
 done
