@@ -5,6 +5,6 @@ cd "$(dirname "$0")/.."
 
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 cargo clippy --locked --all-targets --no-default-features -- -D warnings
-for layer in shm channel ipc-channel named; do
+for layer in shm channel; do
     cargo clippy --locked --all-targets --no-default-features --features "$layer" -- -D warnings
 done
