@@ -10,6 +10,8 @@ mod counters;
 mod ends;
 #[path = "channel/exchange.rs"]
 mod exchange;
+#[path = "common/group.rs"]
+mod group;
 #[path = "channel/hostile.rs"]
 mod hostile;
 #[path = "channel/limits.rs"]

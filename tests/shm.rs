@@ -8,6 +8,8 @@
 mod arena;
 #[path = "shm/child.rs"]
 mod child;
+#[path = "common/group.rs"]
+mod group;
 #[path = "shm/limits.rs"]
 mod limits;
 #[path = "shm/model.rs"]

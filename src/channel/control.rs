@@ -340,7 +340,7 @@ impl MessageEnd {
             if let Some(fd) = self.fds.pop_front() {
                 return Ok(fd);
             }
-            self.listen(Wait::Yes)?;
+            self.listen()?;
         }
     }
 
@@ -355,14 +355,14 @@ impl MessageEnd {
             return Ok(());
         }
         self.sleeper.going_to_sleep(self.line.worker_sleeps());
-        let heard = if has_come() { Ok(()) } else { self.listen(Wait::Yes) };
+        let heard = if has_come() { Ok(()) } else { self.listen() };
         self.sleeper.awake(self.line.worker_sleeps());
         heard
     }
 
-    fn listen(&mut self, wait: Wait) -> io::Result<()> {
-        let mut space = [0; 8];
-        match self.socket.recv(&mut space, wait)? {
+    /// Waits for a bell or a descriptor.
+    fn listen(&mut self) -> io::Result<()> {
+        match self.socket.recv(&mut [0; 8], Wait::Yes)? {
             Received::Message(_bell, fds) => self.fds.extend(fds),
             Received::Empty => {}
             Received::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -103,7 +103,7 @@ impl Inner {
         self.bells.nudge.wake();
     }
 
-    /// Whether it was necessary to look more closely.
+    /// Takes in what workers have published, if they have.
     fn look(&self) {
         if self.lock().has_answers() {
             self.take_in();

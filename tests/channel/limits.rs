@@ -1,7 +1,7 @@
 //! Limits of the machine: descriptors, /dev/shm, a control group.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::{fs, io};
 
@@ -10,6 +10,7 @@ use pannier::{Buffer, Error};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Test;
+use crate::group::Group;
 use crate::parts::{self, Peer, start};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -105,31 +106,6 @@ pub(crate) fn run_out_of_a_group(channel: &Channel<(u64, u64), ()>) {
         }
     };
     channel.send((blocks.len() as u64, limit)).expect("the parent is there");
-}
-
-/// A control group of version 1 below this process's, with a limit; gone when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(limit: usize) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.split_once(":memory:"))?.1;
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
-        let group = Group(parent.join(format!("pannier-channel-{}", std::process::id())));
-        fs::create_dir(&group.0).ok()?;
-        fs::write(group.0.join("memory.limit_in_bytes"), limit.to_string()).ok()?;
-        Some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The kernel needs a moment to take a process out that has ended.
-        let deadline = std::time::Instant::now() + crate::DEADLINE;
-        while fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < deadline {
-            std::thread::yield_now();
-        }
-    }
 }
 
 /// Says that a test cannot be made here: fine at home, not where everything must run.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use pannier::shm::{Arena, Segment};
@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::child::{Folder, command, command_in_namespace, in_child, passes, skip, told};
+use crate::group::Group;
 use crate::proc::count;
 
 const MIB: usize = 1 << 20;
@@ -149,31 +150,6 @@ fn run_out_of_a_group(group: &Path) {
         arena.alloc::<u8>(8 * MIB).expect("room on the disk").fill(7);
     }
     assert!(arena.stats().file_bytes >= 8 * MIB as u64);
-}
-
-/// A control group of version 1 below this process's, with a limit; gone when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(limit: usize) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.split_once(":memory:"))?.1;
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
-        let group = Group(parent.join(format!("pannier-{}", std::process::id())));
-        fs::create_dir(&group.0).ok()?;
-        fs::write(group.0.join("memory.limit_in_bytes"), limit.to_string()).ok()?;
-        Some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The kernel needs a moment to take a process out that has ended.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < deadline {
-            std::thread::yield_now();
-        }
-    }
 }
 
 #[test]
