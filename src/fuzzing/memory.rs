@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::buffer::{Buffer, BufferMut};
 use crate::error::{Error, Result};
 use crate::frame::SegmentFault;
-use crate::shm::{Attached, BlockName, Memory, ParentLink, Store};
+use crate::shm::{Attached, BlockName, Memory, ParentLink, Store, Terms};
 use crate::sys::area::{Area, WORDS_AT};
 use crate::sys::memory;
 
@@ -72,7 +72,7 @@ impl PoolMemory {
     ///
     /// Those of an [`Arena`](crate::shm::Arena::alloc).
     pub fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>> {
-        self.0.alloc_inbound(len, zeroed)
+        self.0.alloc_inbound(len, zeroed, Terms::ALL)
     }
 
     /// The block of an own buffer, and where the buffer begins in the segment.

@@ -51,10 +51,15 @@ pub struct Map<I, R, P = fn(u64)> {
     attempts: u32,
     size: ChunkSize,
     building: Option<Building<R>>,
+    /// An item that was pulled and found no memory.
+    held: Option<Held>,
     chunks: VecDeque<Chunk<R>>,
     pulled: u64,
     progress: PhantomData<fn() -> P>,
 }
+
+/// Writes one item, as [`Packer::push`] does. Its type is not part of the map's.
+type Held = Box<dyn Fn(&mut Packer, bool) -> Result<(), Fault> + Send>;
 
 /// `Inner::submit_packed` for the map's function.
 type Submit = fn(&Arc<Inner>, u64, Packer, Option<Arc<Context>>, u32) -> Arc<Pending>;
@@ -138,6 +143,7 @@ impl Pool {
             attempts: pool.attempts,
             size: ChunkSize::new(),
             building: None,
+            held: None,
             chunks: VecDeque::new(),
             pulled: 0,
             pool: pool.share(),
@@ -205,7 +211,12 @@ impl<I, R, P> Map<I, R, P> {
     /// Items that were pulled and not given out.
     fn ahead(&self) -> usize {
         let building = self.building.as_ref().map_or(0, Building::len);
-        building + self.chunks.iter().map(Chunk::left).sum::<usize>()
+        building + usize::from(self.held.is_some()) + self.sent()
+    }
+
+    /// Items that were sent and whose result was not given out.
+    fn sent(&self) -> usize {
+        self.chunks.iter().map(Chunk::left).sum()
     }
 }
 
@@ -215,12 +226,12 @@ where
     I::Item: Data,
     R: Data,
 {
-    /// Sends as many chunks as may be under way.
+    /// Sends as many chunks as may be under way, and for which there is memory.
     fn fill(&mut self) {
-        loop {
-            let Some(items) = &self.items else { return };
+        while self.items.is_some() || self.held.is_some() {
+            let left = self.items.as_ref().map_or(0, |items| items.size_hint().0);
             let workers = self.pool.workers;
-            let automatic = || self.size.next(items.size_hint().0, workers);
+            let automatic = || self.size.next(left, workers);
             let two_each = workers.saturating_mul(2);
             let chunk = match (self.chunk_size, self.in_flight) {
                 (Some(chunk), _) => chunk,
@@ -230,43 +241,66 @@ where
             };
             let limit = self.in_flight.unwrap_or(chunk.saturating_mul(two_each));
             let chunk = chunk.min(limit);
-            let ahead = self.ahead() - self.building.as_ref().map_or(0, Building::len);
-            if ahead.saturating_add(chunk) > limit {
+            if self.sent().saturating_add(chunk) > limit {
                 return;
             }
-            self.send_chunk(chunk);
+            self.build(chunk);
+            self.send_built();
+            if self.held.is_some() {
+                return;
+            }
         }
     }
 
-    fn send_chunk(&mut self, len: usize) {
-        let mut building = self.building.take();
-        while building.as_ref().map_or(0, Building::len) < len {
-            // Kept here while the input runs, which may panic.
-            self.building = building;
-            let item = self.items.as_mut().and_then(Iterator::next);
-            building = self.building.take();
-            let Some(item) = item else {
-                self.items = None;
-                break;
-            };
-            let pool = &self.pool;
-            let into = building.get_or_insert_with(|| Building::new(pool.next_id(), pool.packer()));
-            let item_number = self.pulled;
-            self.pulled += 1;
-            let packed = match &self.context {
-                Ok(_) => into.packer.push(&item),
-                Err(fault) => Err(fault.copy()),
-            };
-            match packed {
-                Ok(()) => into.packed(),
-                Err(fault) => {
-                    let names =
-                        Names { id: into.id, item: Some(item_number), ..self.names.clone() };
-                    into.failed(error_of::<R>(fault, &names));
+    /// Pulls and writes items until there are so many, or no more, or no memory.
+    fn build(&mut self, len: usize) {
+        while self.building.as_ref().map_or(0, Building::len) < len {
+            if let Some(held) = self.held.take() {
+                if !self.write(&*held) {
+                    self.held = Some(held);
+                    return;
                 }
+                continue;
+            }
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                return;
+            };
+            let push = move |packer: &mut Packer, waits: bool| packer.push(&item, waits);
+            if !self.write(&push) {
+                self.held = Some(Box::new(push));
+                return;
             }
         }
-        let Some(building) = building else { return };
+    }
+
+    /// Writes an item, or notes why it cannot be; false if there is no memory for it now. That is no
+    /// error as long as there are others whose results give some back when they are taken.
+    fn write(&mut self, push: &dyn Fn(&mut Packer, bool) -> Result<(), Fault>) -> bool {
+        let pool = &self.pool;
+        let into =
+            self.building.get_or_insert_with(|| Building::new(pool.next_id(), pool.packer()));
+        let is_first = into.len() == 0 && self.chunks.is_empty();
+        let packed = match &self.context {
+            Ok(_) => push(&mut into.packer, is_first),
+            Err(fault) => Err(fault.copy()),
+        };
+        match packed {
+            Ok(()) => into.packed(),
+            Err(fault) if fault.is_out_of_memory() && !is_first => return false,
+            Err(fault) => {
+                let names = Names { id: into.id, item: Some(self.pulled), ..self.names.clone() };
+                into.failed(error_of::<R>(fault, &names));
+            }
+        }
+        self.pulled += 1;
+        true
+    }
+
+    fn send_built(&mut self) {
+        let Some(building) = self.building.take().filter(|building| building.len() > 0) else {
+            return;
+        };
         let first = self.pulled - building.len() as u64;
         let context = self.context.as_ref().ok().cloned().flatten();
         let submit =
@@ -287,7 +321,8 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         if !self.pool.is_here() {
             // The results go to the parent; here there is one error to say so.
-            let had_more = self.items.take().is_some() || !self.chunks.is_empty();
+            let had_more = self.items.take().is_some() || self.ahead() > 0;
+            (self.held, self.building) = (None, None);
             self.chunks.clear();
             return had_more.then_some(Err(TaskError::ForkedHandle));
         }

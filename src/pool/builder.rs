@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use bytemuck::Pod;
 
 use super::handle::JoinHandle;
 use super::inner::Inner;
+use super::memory::Policy;
 use super::scheduler::{Backoff, Config, Shutdown};
 use super::stats::Stats;
 use super::supervisor;
@@ -20,7 +22,7 @@ use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::epoch::OwnedHere;
-use crate::sys::memory;
+use crate::sys::{memory, spill};
 use crate::task::{Function, Plain};
 
 /// How workers are started.
@@ -62,6 +64,8 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     attempts: u32,
     memory_limit: Option<u64>,
+    waits_for_memory: bool,
+    spill: Option<PathBuf>,
     start_method: StartMethod,
     program: Program,
 }
@@ -125,6 +129,13 @@ impl PoolBuilder {
     /// How many bytes of shared memory the pool may have; those of the machine if this is not called.
     /// Less where a control group leaves less: that is asked for whenever the pool needs more.
     ///
+    /// Whoever needs more waits while tasks are under way that may give some back (see
+    /// [`wait_for_memory`](Self::wait_for_memory)); then it lies in a file, if there is a folder for
+    /// that (see [`spill`](Self::spill)), or there is an [`Error::OutOfMemory`].
+    ///
+    /// When half of it is in use, an argument waits until results find room beside it: one for each
+    /// worker, as large as the argument or the largest so far, but no more than the other half.
+    ///
     /// # Examples
     ///
     /// ```
@@ -135,6 +146,59 @@ impl PoolBuilder {
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Whether a thread that submits or allocates waits when the pool's memory is used up; it does if
+    /// this is not called.
+    ///
+    /// It waits while tasks or queued releases may give memory back, and no longer: what the program
+    /// itself keeps, results for example, is not waited for. So do the workers, for the memory of
+    /// their results; if all of them wait for each other, the first is refused. Say no where a
+    /// task may run on for as long as the thread that would wait does not, or in an event loop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).memory_limit(3 << 20).build()?;
+    /// let sum = |bytes: pannier::Buffer<u8>| bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+    /// let handles: Vec<_> = (0..10)
+    ///     .map(|_| pool.submit(sum, vec![1; 1 << 20].into())) // each waits for one before it
+    ///     .collect();
+    /// for handle in handles {
+    ///     assert_eq!(handle.join()?, 1 << 20);
+    /// }
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn wait_for_memory(mut self, yes: bool) -> Self {
+        self.waits_for_memory = yes;
+        self
+    }
+
+    /// Puts arguments for which there is no memory, and is none to wait for, into files in this
+    /// folder. They have no name, so nothing can stay behind, and their space is taken before they are
+    /// used, so a full disk is an error and not a signal.
+    ///
+    /// Results are never put there: a worker that can write a file could truncate it under the buffers
+    /// of this process. Workers get files to read only. A file system that copies on write, or a disk
+    /// that fails, can still end the process with SIGBUS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let here = std::env::current_dir()?;
+    /// let pool = pannier::Pool::builder().workers(1).memory_limit(1 << 20).spill(here).build()?;
+    /// let mut column = pool.alloc_zeroed::<u8>(2 << 20)?;
+    /// column[7] = 1;
+    /// let sum = |column: pannier::Buffer<u8>| column.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+    /// assert_eq!(pool.submit(sum, column.freeze()).join()?, 1);
+    /// assert_eq!(pool.stats().file_bytes, 2 << 20);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn spill(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.spill = Some(folder.into());
         self
     }
 
@@ -194,7 +258,9 @@ impl PoolBuilder {
     /// [`Error::NotInitialised`] where neither [`init`](crate::init) nor
     /// [`premain!`](crate::premain) has run: the workers would run this program's `main`.
     /// [`Error::TooDeep`] inside ten pools' workers, [`Error::Setting`] for no workers or no
-    /// attempts, [`Error::StartFailed`] when the workers do not start.
+    /// attempts, [`Error::StartFailed`] when the workers do not start. For a folder to
+    /// [spill](Self::spill) to: [`Error::SpillInMemory`] if it is memory itself, [`Error::Io`] if it
+    /// cannot be opened or its file system has no files without a name (`O_TMPFILE`).
     ///
     /// # Examples
     ///
@@ -212,8 +278,14 @@ impl PoolBuilder {
             max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
             backoff: BACKOFF,
         };
-        let limit = self.memory_limit.unwrap_or_else(memory::total_memory);
-        let inner = Inner::new(config, self.attempts, self.program, limit)?;
+        let policy = Policy {
+            limit: self.memory_limit.unwrap_or_else(memory::total_memory),
+            waits: self.waits_for_memory,
+        };
+        let inner = Inner::new(config, self.attempts, self.program, policy)?;
+        if let Some(folder) = &self.spill {
+            inner.memory.spill_to(spill::open_folder(folder)?);
+        }
         supervisor::start(&inner)?;
         let pool = Pool { inner: OwnedHere::new(inner) };
         pool.inner.wait_until_started()?;
@@ -303,6 +375,8 @@ impl Pool {
             workers: None,
             attempts: 2,
             memory_limit: None,
+            waits_for_memory: true,
+            spill: None,
             start_method: StartMethod::Spawn,
             program: Program::default(),
         }
@@ -336,7 +410,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] beyond the pool's memory limit.
+    /// [`Error::OutOfMemory`] beyond the pool's [memory limit](PoolBuilder::memory_limit), when there
+    /// is nothing to wait for.
     ///
     /// # Examples
     ///
@@ -459,7 +534,7 @@ impl Pool {
             return Err(Error::ForkedHandle);
         }
         let bytes = element_bytes::<T>(len)?;
-        self.inner.memory.alloc_inbound(bytes, zeroed)?.cast_aligned()
+        self.inner.alloc(bytes, zeroed, true)?.cast_aligned()
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{StartFailed, StartFailure, TaskInfo, WorkerDied};
 use super::inner::{Inner, Resolved};
+use super::memory::Wants;
 use super::payload::Payload;
 use super::peer::{Dispatch, Peer, Stage};
 use super::pending::{Answer, Fault, RawResult};
@@ -47,7 +48,7 @@ pub(super) struct Core {
     /// Answers were left, though workers do not ring for them.
     unheard: bool,
     /// Blocks that workers ask for.
-    wants: Vec<(WorkerId, u64)>,
+    pub(super) wants: Wants,
     /// The pool's thread looks now and then whether a task takes long.
     pub(super) looks: bool,
     /// Threads that wait for a start or for the end.
@@ -132,7 +133,7 @@ impl Core {
             watch: Watch::new(pulse),
             watched: false,
             unheard: false,
-            wants: Vec::new(),
+            wants: Wants::default(),
             looks: false,
             waiting_for_change: 0,
             record: Vec::new(),
@@ -234,20 +235,10 @@ impl Core {
         self.watched = false;
     }
 
-    /// A worker asks for a block.
-    pub(super) fn want(&mut self, worker: WorkerId, len: u64) {
-        self.wants.push((worker, len));
-    }
-
-    /// The blocks that workers have asked for, by length, in their order.
-    pub(super) fn take_wants(&mut self) -> Vec<(WorkerId, u64)> {
-        std::mem::take(&mut self.wants)
-    }
-
     /// Whether there is something that only the pool's thread does.
     pub(super) fn needs_thread(&self) -> bool {
         let must_look = !self.looks && self.scheduler.is_laden();
-        let has_orders = self.wants_starts() || !self.wants.is_empty();
+        let has_orders = self.wants_starts() || self.wants.are_due();
         has_orders || must_look || self.unheard || self.scheduler.is_closed()
     }
 
@@ -377,6 +368,7 @@ impl Core {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
+        self.wants.turn();
     }
 
     /// Why the workers did not start, if they did not.
@@ -391,7 +383,7 @@ impl Core {
 
     /// Ends the workers, when nobody will ever hear them again; what waits is the caller's to answer.
     pub(super) fn abandon(&mut self) -> Vec<Arc<Payload>> {
-        self.closed = true;
+        self.close();
         self.peers.clear();
         let resolved = std::mem::take(&mut self.resolved).into_iter().map(|done| done.payload);
         let live = std::mem::take(&mut self.payloads).into_values().map(|live| live.payload);

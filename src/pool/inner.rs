@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task;
 use std::thread::JoinHandle as Thread;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, Source};
 use super::drive::Bells;
+use super::memory::Policy;
 use super::payload::Payload;
 use super::pending::{Answer, Fault, Wake};
 use super::scheduler::{Config, Refused, Shutdown};
@@ -32,12 +33,19 @@ pub(crate) struct Inner {
     core: Mutex<Core>,
     /// The last worker is gone, or all are ready for the first time.
     changed: Condvar,
+    /// Memory may have come back.
+    pub(super) turned: Condvar,
+    /// Threads and workers that wait for memory.
+    pub(super) waiting_for_memory: AtomicU32,
+    /// Threads that are about to give memory back.
+    pub(super) giving: AtomicU32,
     pub(super) poller: Poller,
-    pub(super) waker: Waker,
+    pub(super) waker: Arc<Waker>,
     pub(super) bells: Bells,
     /// For the workers: whether anybody looks for answers.
     pub(super) pulse: OwnedFd,
     pub(crate) memory: Arc<Memory>,
+    pub(super) policy: Policy,
     pub(crate) counters: Counters,
     pub(super) program: Program,
     pub(crate) workers: usize,
@@ -64,9 +72,12 @@ impl Inner {
         config: Config,
         attempts: u32,
         program: Program,
-        memory_limit: u64,
+        policy: Policy,
     ) -> io::Result<Arc<Self>> {
         let (pulse, pulse_fd) = Pulse::create()?;
+        let (memory, waker) = (Memory::new(policy.limit), Arc::new(Waker::new()?));
+        let for_memory = waker.clone();
+        memory.tell(move || for_memory.wake());
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Inner {
             workers: config.workers,
@@ -74,9 +85,13 @@ impl Inner {
             pulse: pulse_fd,
             core: Mutex::new(Core::new(config, pulse)),
             changed: Condvar::new(),
+            turned: Condvar::new(),
+            waiting_for_memory: AtomicU32::new(0),
+            giving: AtomicU32::new(0),
             poller: Poller::new()?,
-            waker: Waker::new()?,
-            memory: Memory::new(memory_limit),
+            waker,
+            memory,
+            policy,
             counters: Counters::default(),
             program,
             attempts,
@@ -122,8 +137,14 @@ impl Inner {
             // A system call even if nobody waits.
             self.changed.notify_all();
         }
+        if core.wants.take_news() && self.waiting_for_memory.load(Ordering::SeqCst) > 0 {
+            self.turned.notify_all();
+        }
+        // Before the lock is released: what is over here has not given its memory back yet.
+        let giving = (!resolved.is_empty()).then(|| self.giving());
         drop(core);
         self.give(resolved);
+        drop(giving);
         if wake {
             self.waker.wake();
         }
@@ -192,6 +213,11 @@ impl Inner {
         self.waker.wake();
     }
 
+    /// Whether contexts are on their way to be forgotten.
+    pub(super) fn has_forgotten(&self) -> bool {
+        !self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(super) fn take_forgotten(&self) -> Vec<u64> {
         std::mem::take(&mut self.forgotten.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -230,7 +256,7 @@ impl Inner {
         Ok(())
     }
 
-    fn is_own_thread(&self) -> bool {
+    pub(super) fn is_own_thread(&self) -> bool {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
     }
@@ -251,6 +277,7 @@ impl Inner {
             blocks_peak: memory.blocks_peak,
             segments_live: memory.segments_live,
             segment_bytes: memory.segment_bytes,
+            file_bytes: memory.file_bytes,
             ..self.counters.snapshot()
         }
     }
@@ -262,6 +289,7 @@ impl Inner {
     /// Answers everything that waits, after a bug has ended the pool's thread.
     pub(super) fn abandon(&self) {
         let waiting = self.lock().abandon();
+        self.turned.notify_all();
         for payload in waiting {
             let wake = payload.pending.abandon();
             self.wake(wake);
@@ -274,6 +302,7 @@ impl Inner {
         self.lock().close();
         self.memory.close();
         self.changed.notify_all();
+        self.turned.notify_all();
     }
 
     fn wait_until_closed(&self, patience: Duration) -> bool {

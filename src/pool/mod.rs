@@ -14,6 +14,7 @@ mod drive;
 mod error;
 mod handle;
 mod inner;
+mod memory;
 mod pack;
 mod payload;
 mod peer;

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::inner::Inner;
+use super::memory::Arguments;
 use super::pack::pack;
 use super::pending::{Fault, Pending};
 use crate::buffer::Buffer;
 use crate::channel::{EntryName, FramePlace, StoreSink};
 use crate::codec::{Copies, Options, Writer};
-use crate::shm::{BlockName, Memory};
+use crate::shm::BlockName;
 use crate::sys::epoch::OwnedHere;
 use crate::task::catch;
 
@@ -69,20 +70,21 @@ impl Drop for Context {
 
 /// Writes items one behind the other; one that cannot be written leaves no trace.
 pub(crate) struct Packer {
-    memory: Arc<Memory>,
+    memory: Arguments,
     writer: Writer,
     copies: Copies,
 }
 
 impl Packer {
-    pub(super) fn new(memory: Arc<Memory>) -> Self {
+    pub(super) fn new(pool: Arc<Inner>) -> Self {
         // The array that is laid around the items is a level too.
         let writer = Writer::new(&Options { depth: 1, ..Options::default() });
-        Packer { memory, writer, copies: Copies::default() }
+        Packer { memory: Arguments { pool, waits: true }, writer, copies: Copies::default() }
     }
 
-    /// Adds an item at the end.
-    pub(crate) fn push<T: Serialize>(&mut self, item: &T) -> Result<(), Fault> {
+    /// Adds an item at the end; `waits` if it may wait for memory that tasks give back.
+    pub(crate) fn push<T: Serialize>(&mut self, item: &T, waits: bool) -> Result<(), Fault> {
+        self.memory.waits = waits;
         let mut sink = StoreSink::new(&self.memory);
         let written = catch(|| self.writer.push(item, &mut sink));
         self.copies.add(sink.copies());

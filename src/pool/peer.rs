@@ -47,6 +47,8 @@ pub(super) struct Peer {
     attached: HashSet<u32>,
     /// The contexts that it has been sent, with the blocks that they hold.
     contexts: HashMap<u64, Vec<BlockName>>,
+    /// Contexts that it was told to drop, and has not.
+    forgetting: usize,
 }
 
 /// How far a worker has come.
@@ -104,6 +106,7 @@ impl Peer {
             interest: Interest::Read,
             attached: HashSet::new(),
             contexts: HashMap::new(),
+            forgetting: 0,
         }
     }
 
@@ -244,6 +247,7 @@ impl Peer {
 
     pub(super) fn forget(&mut self, context: u64) -> io::Result<SendState> {
         if self.contexts.contains_key(&context) {
+            self.forgetting += 1;
             return self.say(&ToWorker::Forget { context });
         }
         self.flush()
@@ -251,7 +255,14 @@ impl Peer {
 
     /// The blocks of a context that the worker has dropped.
     pub(super) fn forgotten(&mut self, context: u64) -> Option<Vec<BlockName>> {
-        self.contexts.remove(&context)
+        let blocks = self.contexts.remove(&context)?;
+        self.forgetting = self.forgetting.saturating_sub(1);
+        Some(blocks)
+    }
+
+    /// Whether it will give memory back: it has tasks, or a context to drop.
+    pub(super) fn is_at_work(&self) -> bool {
+        !self.sent.is_empty() || self.forgetting > 0
     }
 
     /// Sends what had to wait.

@@ -74,6 +74,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Whether there was no shared memory for the arguments.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        let Fault::Unwritable(CodecError::Buffer(error)) = self else { return false };
+        matches!(error.downcast_ref(), Some(Error::OutOfMemory { .. }))
+    }
+
     /// The same again, for another item of the same range.
     pub(crate) fn copy(&self) -> Fault {
         match self {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::inner::Inner;
+use super::memory::Want;
 use super::pending::{Fault, RawResult};
 use super::scheduler::{Delivery, Event, TaskId, WorkerId};
 use crate::channel::{
@@ -84,11 +85,13 @@ fn act(core: &mut Core, inner: &Inner, worker: WorkerId, record: &[u8]) -> Resul
             let (slot, kept) = (peer.slot(), std::mem::take(&mut peer.keeping));
             let sent = peer.forgotten(context).ok_or(Nonsense)?;
             inner.memory.complete(slot, &sent, &[], &kept);
+            core.wants.turn();
         }
-        ToParent::NeedBlock { len } => core.want(worker, len),
+        ToParent::NeedBlock { len } => inner.want(core, Want { worker, len }),
         ToParent::Released { blocks } => {
             let slot = peer.slot();
             inner.memory.release(slot, &blocks).map_err(|_| Nonsense)?;
+            core.wants.turn();
         }
     }
     Ok(())

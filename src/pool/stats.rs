@@ -57,8 +57,14 @@ pub struct Stats {
     pub blocks_peak: u64,
     /// Segments of shared memory.
     pub segments_live: u64,
-    /// Their bytes.
+    /// Bytes of those in memory, used or not.
     pub segment_bytes: u64,
+    /// Bytes of those in files, used or not; see [`PoolBuilder::spill`](crate::PoolBuilder::spill).
+    pub file_bytes: u64,
+    /// How often a thread or a worker found no memory and waited for some; see
+    /// [`PoolBuilder::wait_for_memory`](crate::PoolBuilder::wait_for_memory). When it looked again in
+    /// vain, that counts again.
+    pub memory_waits: u64,
     /// How often a worker was woken, with a system call.
     pub bells_rung: u64,
     /// How often a thread that joins slept until workers rang.
@@ -98,6 +104,7 @@ pub(crate) struct Counters {
     /// Those of workers that are gone.
     pub(crate) bells_rung: Counter,
     pub(crate) sleeps: Counter,
+    pub(crate) memory_waits: Counter,
     copies: Counter,
     copied_bytes: Counter,
 }
@@ -122,6 +129,7 @@ impl Counters {
             bytes_in_band: self.bytes_in_band.get(),
             bytes_out_of_band: self.bytes_out_of_band.get(),
             sleeps: self.sleeps.get(),
+            memory_waits: self.memory_waits.get(),
             ..Stats::default()
         }
     }

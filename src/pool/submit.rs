@@ -45,15 +45,15 @@ impl Inner {
         JoinHandle::new(self.clone(), pending, names)
     }
 
-    fn pack_one<T: Serialize>(&self, value: &T) -> Result<Packer, Fault> {
+    fn pack_one<T: Serialize>(self: &Arc<Self>, value: &T) -> Result<Packer, Fault> {
         let mut packer = self.packer();
-        packer.push(value)?;
+        packer.push(value, true)?;
         Ok(packer)
     }
 
     /// For the items of one payload.
-    pub(crate) fn packer(&self) -> Packer {
-        Packer::new(self.memory.clone())
+    pub(crate) fn packer(self: &Arc<Self>) -> Packer {
+        Packer::new(self.clone())
     }
 
     /// A value that many payloads share.

@@ -56,9 +56,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
             // A start takes a while, and there may be many: nobody waits for all of them.
             inner.hear_for_all(&mut tokens)?;
         }
-        for (worker, len) in inner.with_core(Core::take_wants) {
-            grant(inner, worker, len);
-        }
+        inner.grant_wants();
         let (timeout, over) = {
             let mut core = inner.lock();
             core.looks = core.scheduler.is_laden();
@@ -106,6 +104,9 @@ fn handle(inner: &Inner, source: Source) -> io::Result<()> {
         Source::Wake => {
             inner.waker.drain();
             forget_contexts(inner);
+            if inner.memory.take_freed() {
+                inner.turn_over();
+            }
         }
         Source::Bells => inner.hear_for_all(&mut Vec::new())?,
         Source::Socket(_) => unreachable!("sockets are in the set of bells"),
@@ -149,7 +150,11 @@ fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
     // From here on an error drops the child, which ends it.
     let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
     let hello = Hello::new(nonce, slot, worker.generation, inner.bells.spins());
-    greet(&socket, &hello, [&down, &up, &inner.pulse])?;
+    match greet(&socket, &hello, [&down, &up, &inner.pulse]) {
+        // It has ended already, and its death will tell how.
+        Err(gone) if is_gone(&gone) => {}
+        greeted => greeted?,
+    }
     let stderr = StderrTail::new(stderr)?;
     let watched = [
         (&inner.poller, child.as_fd(), Source::Death(worker)),
@@ -173,22 +178,9 @@ fn greet(socket: &Socket, hello: &Hello, memory: [&OwnedFd; 3]) -> io::Result<()
     socket.send(&[&message], &fds, Wait::No)
 }
 
-/// Gives a worker a block. On this thread, which buries workers too: it does not die in between.
-fn grant(inner: &Inner, worker: WorkerId, len: u64) {
-    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
-    if inner.with_core(|core| core.peer(worker).is_none()) {
-        return;
-    }
-    // Without the lock: the kernel takes a while for a large one.
-    let granted = inner.memory.grant(slot, worker.generation, len).map_err(|error| match error {
-        crate::error::Error::OutOfMemory { wanted, limit, .. } => (wanted, limit),
-        _ => (len, 0),
-    });
-    inner.with_core(|core| {
-        let Some(peer) = core.peer(worker) else { return };
-        let sent = peer.grant(granted, &inner.memory);
-        core.after_send(inner, worker, sent);
-    });
+/// Whether the other side of a socket is there no more.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// A worker is dead: reads what it left, and tells the scheduler.
@@ -208,6 +200,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     inner.poller.remove(&peer.stderr);
     inner.counters.bells_rung.add(peer.end.rung());
     inner.memory.forget_worker(peer.slot(), worker.generation);
+    inner.forget_wants(core, worker);
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
         let cause = match peer.stage {
@@ -247,6 +240,7 @@ fn suspect_oom(peer: &Peer, status: ExitStatus) -> bool {
 }
 
 fn forget_contexts(inner: &Inner) {
+    let _giving = inner.giving();
     for context in inner.take_forgotten() {
         inner.with_core(|core| {
             for slot in 0..core.peers.len() {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
+use super::grow::Terms;
 use super::memory::Memory;
 use super::store::{Located, Store};
 use crate::buffer::{Buffer, BufferMut, alloc, element_bytes};
@@ -108,9 +109,7 @@ impl Arena {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn spill(self, folder: impl AsRef<Path>) -> Result<Self> {
-        let (memory, path) = (self.memory()?, folder.as_ref());
-        let in_memory = || Error::SpillInMemory { folder: path.to_owned() };
-        memory.spill_to(spill::folder(path)?.ok_or_else(in_memory)?);
+        self.memory()?.spill_to(spill::open_folder(folder.as_ref())?);
         Ok(self)
     }
 
@@ -292,7 +291,7 @@ impl Arena {
     /// The same for bytes that nobody keeps.
     pub(crate) fn place_copy(&mut self, bytes: &[u8]) -> Result<()> {
         let memory = self.memory()?;
-        let mut block = memory.alloc_inbound(bytes.len(), false)?;
+        let mut block = memory.alloc_inbound(bytes.len(), false, Terms::ALL)?;
         block.copy_from_slice(bytes);
         let copy = block.freeze();
         let located = memory.locate(&copy).expect("an arena knows what it has just allocated");
@@ -314,7 +313,7 @@ impl Arena {
             // Nothing to keep: no block for it.
             return alloc(0);
         }
-        memory.alloc_inbound(bytes, zeroed)?.cast_aligned()
+        memory.alloc_inbound(bytes, zeroed, Terms::ALL)?.cast_aligned()
     }
 
     fn memory(&self) -> Result<&Arc<Memory>> {

@@ -82,11 +82,17 @@ impl<L: ParentLink> Attached<L> {
         writable: bool,
         fd: OwnedFd,
     ) -> io::Result<()> {
-        let facts = memory::facts(&fd)?.filter(|facts| facts.len == len && block_len > 0);
-        let facts = facts.ok_or(rustix::io::Errno::INVAL)?;
-        // What only the other side writes must be there, and nobody may begin to write to it.
-        let is_write_sealed = writable || facts.no_new_writers;
-        segment::check(&facts, is_write_sealed).map_err(io::Error::other)?;
+        let is_as_said = if writable {
+            let facts = memory::facts(&fd)?.ok_or(rustix::io::Errno::INVAL)?;
+            segment::check(&facts, true).map_err(io::Error::other)?;
+            facts.len == len
+        } else {
+            // What only the other side writes: nobody else may begin to write to it.
+            segment::readable_len(&fd).map_err(io::Error::other)? == len
+        };
+        if !is_as_said || block_len == 0 {
+            return Err(rustix::io::Errno::INVAL.into());
+        }
         let len = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM)?;
         let map = if writable { Map::writable(&fd, len) } else { Map::readable(&fd, len) };
         let record = Segment { map: Arc::new(map?), block_len };
@@ -208,10 +214,10 @@ impl<L: ParentLink> Attached<L> {
                 }
             }
         }
-        // Under the lock, so that no later message about these blocks overtakes this one.
-        let sent = send(&kept);
+        // Before the end, at which the parent looks whether there is memory to wait for.
         self.give_back(&mut state);
-        sent
+        // Under the lock, so that no later message about these blocks overtakes this one.
+        send(&kept)
     }
 
     /// Returns what was granted and is not used; whether there was any.

@@ -51,6 +51,8 @@ pub(super) struct Ledger {
     /// Blocks that are not free, and the most there have been at a time.
     live: u64,
     peak: u64,
+    /// Bytes of those in memory that are not free.
+    live_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +63,7 @@ struct Segment {
     live: usize,
     /// A block was taken since somebody last looked for idle segments.
     was_used: bool,
+    in_memory: bool,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +78,13 @@ struct Block {
 struct Hold {
     pending: u32,
     kept: bool,
+}
+
+impl Segment {
+    /// Of one block.
+    fn bytes_in_memory(&self) -> u64 {
+        if self.in_memory { self.block_len } else { 0 }
+    }
 }
 
 impl Block {
@@ -106,6 +116,7 @@ impl Ledger {
         record.live += 1;
         record.was_used = true;
         self.live += 1;
+        self.live_bytes += record.bytes_in_memory();
         self.peak = self.peak.max(self.live);
         let block = Self::block_at(record, name).expect("a free block lies in its segment");
         block.generation = block.generation.wrapping_add(1);
@@ -114,12 +125,20 @@ impl Ledger {
     }
 
     /// Enters a new segment whose blocks are all free; how many there are already sizes the next.
-    pub(super) fn add_segment(&mut self, arena: ArenaKind, block_len: u64, count: u32) -> u32 {
+    pub(super) fn add_segment(
+        &mut self,
+        arena: ArenaKind,
+        block_len: u64,
+        count: u32,
+        in_memory: bool,
+    ) -> u32 {
         self.last_segment += 1;
         let segment = self.last_segment;
         let blocks = (0..count).map(|_| Block::default()).collect();
-        self.segments
-            .insert(segment, Segment { arena, block_len, blocks, live: 0, was_used: true });
+        self.segments.insert(
+            segment,
+            Segment { arena, block_len, blocks, live: 0, was_used: true, in_memory },
+        );
         let free = self.free.entry(arena).or_default().entry(block_len).or_default();
         free.extend((0..count).rev().map(|index| (segment, index)));
         segment
@@ -321,6 +340,11 @@ impl Ledger {
         self.live
     }
 
+    /// Bytes of those that are in memory.
+    pub(super) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
     /// The most blocks that were not free at a time.
     pub(super) fn peak_blocks(&self) -> u64 {
         self.peak
@@ -347,6 +371,7 @@ impl Ledger {
         let record = self.segments.get_mut(&name.segment).expect("the block lies in it");
         record.live -= 1;
         self.live -= 1;
+        self.live_bytes -= record.bytes_in_memory();
         if let Some(by_len) = self.free.get_mut(&record.arena) {
             by_len.entry(record.block_len).or_default().push((name.segment, name.index));
         }
@@ -375,8 +400,8 @@ mod tests {
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.add_segment(ArenaKind::Inbound, 4096, 2);
-        ledger.add_segment(WORKER, 4096, 2);
+        ledger.add_segment(ArenaKind::Inbound, 4096, 2, true);
+        ledger.add_segment(WORKER, 4096, 2, true);
         ledger
     }
 

@@ -10,34 +10,35 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::class;
+use super::grow::{Terms, Wanted};
 use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
-use super::segment::out_of_memory_or;
 use super::store::{Copied, Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sys::epoch::OwnedHere;
 use crate::sys::map::Map;
-use crate::sys::room::Room;
-use crate::sys::{memory, spill};
 
 /// All shared memory of one pool.
 pub(crate) struct Memory {
     state: Mutex<State>,
     limit: u64,
     id: u64,
+    /// Somebody who found no memory is to be told when a buffer gives some back.
+    awaited: AtomicBool,
 }
 
-struct State {
-    ledger: Ledger,
-    segments: BTreeMap<u32, Mapped>,
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    pub(super) segments: BTreeMap<u32, Mapped>,
     /// Bytes of all segments in memory. It grows only while its [`Room`] is held.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
     /// What workers hold counts only as long as it is referenced here: they are not heard any more.
@@ -47,9 +48,15 @@ struct State {
     /// Segments that are gone here and that workers may still have attached; `None` if nobody asks.
     retired: Option<Vec<u32>>,
     /// The folder for what is beyond the limit.
-    spill: Option<Arc<OwnedFd>>,
+    pub(super) spill: Option<Arc<OwnedFd>>,
+    /// The most bytes that a worker has asked for.
+    pub(super) largest_result: u64,
     /// When it was last looked for idle segments.
     looked_at: Instant,
+    /// Told of memory that buffers give back.
+    told: Option<Box<dyn Fn() + Send>>,
+    /// Buffers gave some back since somebody last waited for it.
+    freed: bool,
 }
 
 /// How long a segment may be empty before it is given back.
@@ -57,19 +64,11 @@ pub(crate) const IDLE: Duration = Duration::from_secs(10);
 
 /// A segment in this process.
 #[derive(Clone)]
-struct Mapped {
+pub(super) struct Mapped {
     /// What another process may be given.
-    fd: Arc<OwnedFd>,
-    map: Arc<Map>,
-    in_file: bool,
-}
-
-/// What a new segment is made of.
-#[derive(Clone, Debug)]
-enum Backing {
-    Memory,
-    /// A file without a name, in this folder.
-    File(Arc<OwnedFd>),
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) map: Arc<Map>,
+    pub(super) in_file: bool,
 }
 
 /// What a worker needs to attach a segment.
@@ -112,9 +111,36 @@ impl Memory {
             copies: Vec::new(),
             retired,
             spill: None,
+            largest_result: 0,
             looked_at: Instant::now(),
+            told: None,
+            freed: false,
         };
-        Arc::new(Memory { state: Mutex::new(state), limit, id: next_id() })
+        let (state, awaited) = (Mutex::new(state), AtomicBool::new(false));
+        Arc::new(Memory { state, limit, id: next_id(), awaited })
+    }
+
+    /// What to call when memory that was [awaited](Self::await_memory) comes back. It is called under
+    /// the lock.
+    pub(crate) fn tell(&self, told: impl Fn() + Send + 'static) {
+        self.lock().told = Some(Box::new(told));
+    }
+
+    /// Asks to be told of the next block that a buffer gives back. To be called before one looks
+    /// whether there is any.
+    pub(crate) fn await_memory(&self) {
+        // Relaxed: the lock of the state orders it before the look.
+        self.awaited.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether buffers have given blocks back that somebody waits for.
+    pub(crate) fn take_freed(&self) -> bool {
+        std::mem::take(&mut self.lock().freed)
+    }
+
+    /// The bytes that the segments in memory may have together.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// From now on what is beyond the limit lies in files without a name in this folder.
@@ -127,15 +153,40 @@ impl Memory {
         self: &Arc<Self>,
         len: usize,
         zeroed: bool,
+        terms: Terms,
     ) -> Result<BufferMut<u8>> {
-        let (name, fresh) = self.take(ArenaKind::Inbound, len)?;
+        let (name, fresh) = self.take(ArenaKind::Inbound, len, terms)?;
+        self.write_to(name, len, zeroed && !fresh)
+    }
+
+    /// The same of what is there and free.
+    pub(crate) fn recycle(
+        self: &Arc<Self>,
+        len: usize,
+        zeroed: bool,
+        terms: Terms,
+    ) -> Option<Result<BufferMut<u8>>> {
+        let block_len = class::block_len(u64::try_from(len).ok()?)?;
+        let name = {
+            let wanted = Wanted { arena: ArenaKind::Inbound, block_len, terms };
+            self.lock().recycle(&wanted, self.limit)?
+        };
+        Some(self.write_to(name, len, zeroed))
+    }
+
+    fn write_to(
+        self: &Arc<Self>,
+        name: BlockName,
+        len: usize,
+        zeroed: bool,
+    ) -> Result<BufferMut<u8>> {
         let owner = self.own(name)?;
         let (ptr, _) = owner.range();
         // SAFETY: the block is mapped writable (inbound) and initialised (zeros of a new memfd, or
         // what was written before) over at least `len` bytes (`take`); `owner` keeps the map and the
         // block. The ledger gave this block to nobody else, and workers map it read-only.
         let mut buffer = unsafe { BufferMut::from_raw(ptr, len, Arc::new(owner)) };
-        if zeroed && !fresh {
+        if zeroed {
             buffer.fill(0);
         }
         Ok(buffer)
@@ -143,8 +194,14 @@ impl Memory {
 
     /// A block of a worker's own arena, for that worker to write.
     pub(crate) fn grant(&self, slot: u32, generation: u32, len: u64) -> Result<BlockName> {
+        {
+            let mut state = self.lock();
+            state.largest_result = state.largest_result.max(len);
+        }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let (name, _) = self.take(ArenaKind::Outbound { slot, generation }, len)?;
+        // Its worker could truncate a file under the buffers of this process.
+        let arena = ArenaKind::Outbound { slot, generation };
+        let (name, _) = self.take(arena, len, Terms::IN_MEMORY)?;
         let mut state = self.lock();
         state.ledger.keep(slot, name);
         state.ledger.drop_parent(name);
@@ -281,13 +338,18 @@ impl Memory {
         }
     }
 
-    /// Gives back what is not in use, now and whenever a buffer is dropped from now on.
-    pub(crate) fn close(&self) {
+    /// Gives up the copies of buffers elsewhere; those that are sent stay until their tasks are over.
+    pub(super) fn forget_copies(&self) {
         let copies = std::mem::take(&mut self.lock().copies);
         for copy in copies.iter().filter_map(Weak::upgrade) {
             // Dropped without any lock: it comes back to this memory.
             let _copy = copy.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
+    }
+
+    /// Gives back what is not in use, now and whenever a buffer is dropped from now on.
+    pub(crate) fn close(&self) {
+        self.forget_copies();
         let mut state = self.lock();
         state.closed = true;
         state.drop_empty(true);
@@ -316,43 +378,6 @@ impl Memory {
         }
     }
 
-    /// A block with one parent reference, and whether it was never used before.
-    fn take(&self, arena: ArenaKind, len: usize) -> Result<(BlockName, bool)> {
-        let wanted = u64::try_from(len).unwrap_or(u64::MAX);
-        let too_much = |limit| Error::OutOfMemory { wanted, limit };
-        let block_len = class::block_len(wanted).ok_or_else(|| too_much(self.limit))?;
-        if let Some(name) = self.lock().ledger.take(arena, block_len) {
-            return Ok((name, false));
-        }
-        self.trim_idle();
-        // Until the segment counts: what is left does not show what is only planned.
-        let room = Room::wait();
-        let planned = self.lock().plan(arena, block_len, self.limit, &room);
-        let (count, backing, limit) = planned.map_err(too_much)?;
-        let _room = Some(room).filter(|_| !backing.is_file());
-        // Without the lock: a large segment takes the kernel a while.
-        let segment_len = |count| block_len * u64::from(count);
-        let (made, count) = match make_segment(arena, &backing, segment_len(count)) {
-            // A disk that is almost full may still have room for one block.
-            Err(_) if count > 1 && backing.is_file() => {
-                (make_segment(arena, &backing, segment_len(1)), 1)
-            }
-            made => (made, count),
-        };
-        let mapped = made.map_err(|error| match backing {
-            Backing::File(_) => Error::Io(error),
-            Backing::Memory => out_of_memory_or(error, wanted, limit),
-        })?;
-        let mut state = self.lock();
-        if !mapped.in_file {
-            state.bytes += mapped.len();
-        }
-        let segment = state.ledger.add_segment(arena, block_len, count);
-        state.segments.insert(segment, mapped);
-        let name = state.ledger.take(arena, block_len).expect("a new segment has free blocks");
-        Ok((name, name.segment == segment))
-    }
-
     /// The owner that holds the parent reference which the caller has taken.
     fn own(self: &Arc<Self>, name: BlockName) -> Result<BlockOwner> {
         let state = self.lock();
@@ -370,50 +395,15 @@ impl Memory {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in this module panics between two related changes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// How many blocks the next segment has, what it is made of, and the limit that it keeps to. It
-    /// has one block where that of its size is too much for the limit; where that is too much as
-    /// well, it is to be a file, if files are wanted. Otherwise it is the limit alone.
-    fn plan(
-        &mut self,
-        arena: ArenaKind,
-        block_len: u64,
-        budget: u64,
-        room: &Room,
-    ) -> Result<(u32, Backing, u64), u64> {
-        let count = class::blocks_in_segment(block_len, self.ledger.segments_of(arena, block_len));
-        let limit = self.limit_in(budget, room);
-        if self.fits(block_len, count, limit) {
-            return Ok((count, Backing::Memory, limit));
-        }
-        self.drop_empty(true);
-        // Asked again: peers may keep what is dropped here.
-        let limit = self.limit_in(budget, room);
-        if let Some(count) = [count, 1].into_iter().find(|&n| self.fits(block_len, n, limit)) {
-            return Ok((count, Backing::Memory, limit));
-        }
-        let folder = self.spill.clone().ok_or(limit)?;
-        Ok((count, Backing::File(folder), limit))
-    }
-
-    /// The budget, or less where the machine has less left.
-    fn limit_in(&self, budget: u64, room: &Room) -> u64 {
-        budget.min(self.bytes.saturating_add(room.left()))
-    }
-
-    fn fits(&self, block_len: u64, count: u32, limit: u64) -> bool {
-        let more = block_len.checked_mul(u64::from(count));
-        more.and_then(|more| self.bytes.checked_add(more)).is_some_and(|bytes| bytes <= limit)
-    }
-
     /// Gives up the segments that nobody uses.
-    fn drop_empty(&mut self, of_all: bool) {
+    pub(super) fn drop_empty(&mut self, of_all: bool) {
         let empty = self.ledger.remove_empty(of_all);
         self.take_out(empty);
     }
@@ -448,7 +438,7 @@ impl Store for Arc<Memory> {
     }
 
     fn alloc(&self, len: usize, zeroed: bool) -> Result<BufferMut<u8>> {
-        self.alloc_inbound(len, zeroed)
+        self.alloc_inbound(len, zeroed, Terms::ALL)
     }
 
     fn id(&self) -> u64 {
@@ -534,9 +524,15 @@ impl Drop for BlockOwner {
             return;
         }
         let mut state = self.memory.lock();
+        let before = state.ledger.live_blocks();
         state.ledger.drop_parent(self.name);
         if state.abandoned {
             state.ledger.forget_holds_of(self.name);
+        }
+        let is_awaited = || self.memory.awaited.swap(false, Ordering::Relaxed);
+        if state.ledger.live_blocks() < before && is_awaited() {
+            state.freed = true;
+            state.told.iter().for_each(|told| told());
         }
         if state.closed || state.ledger.is_orphaned(self.arena) {
             // Nobody will want the block again: the last buffer of a segment takes it along.
@@ -546,39 +542,10 @@ impl Drop for BlockOwner {
     }
 }
 
-impl Backing {
-    fn is_file(&self) -> bool {
-        matches!(self, Backing::File(_))
-    }
-}
-
 impl Mapped {
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         u64::try_from(self.map.len()).unwrap_or(u64::MAX)
     }
-}
-
-fn make_segment(arena: ArenaKind, backing: &Backing, len: u64) -> io::Result<Mapped> {
-    let in_process = usize::try_from(len).map_err(|_| rustix::io::Errno::NOMEM)?;
-    let (fd, map) = match (backing, arena) {
-        (Backing::File(folder), _) => {
-            let (file, for_readers) = spill::create(folder, len)?;
-            (for_readers, Map::writable(file, in_process)?)
-        }
-        (Backing::Memory, ArenaKind::Inbound) => {
-            let fd = memory::create("pannier", len)?;
-            let map = Map::writable(&fd, in_process)?;
-            memory::seal_future_writes(&fd)?;
-            (fd, map)
-        }
-        (Backing::Memory, ArenaKind::Outbound { .. }) => {
-            let fd = memory::create("pannier", len)?;
-            memory::seal_seals(&fd)?;
-            let map = Map::readable(&fd, in_process)?;
-            (fd, map)
-        }
-    };
-    Ok(Mapped { fd: Arc::new(fd), map: Arc::new(map), in_file: backing.is_file() })
 }
 
 fn next_id() -> u64 {
@@ -589,21 +556,22 @@ fn next_id() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
     use crate::sys::room::tests::{MADE_UP, MadeUp};
 
     #[test]
     fn memory_beyond_the_limit_is_refused_with_both_figures() {
         let memory = Memory::new(1 << 20);
-        let refused = memory.alloc_inbound(2 << 20, false).unwrap_err();
+        let refused = memory.alloc_inbound(2 << 20, false, Terms::ALL).unwrap_err();
         assert!(matches!(refused, Error::OutOfMemory { wanted: 0x20_0000, limit: 0x10_0000 }));
-        assert!(memory.alloc_inbound(1 << 19, false).is_ok());
+        assert!(memory.alloc_inbound(1 << 19, false, Terms::ALL).is_ok());
     }
 
     #[test]
     fn segments_that_nobody_uses_make_room_for_others() {
         let memory = Memory::new(8 << 20);
-        drop(memory.alloc_inbound(5 << 20, false).unwrap());
-        drop(memory.alloc_inbound(8 << 20, false).unwrap());
+        drop(memory.alloc_inbound(5 << 20, false, Terms::ALL).unwrap());
+        drop(memory.alloc_inbound(8 << 20, false, Terms::ALL).unwrap());
         assert_eq!(memory.stats().segment_bytes, 8 << 20);
         assert_eq!(memory.take_retired().len(), 1);
     }
@@ -616,12 +584,12 @@ mod tests {
             memory.trim_idle();
             memory.stats().segments_live
         };
-        let kept = memory.alloc_inbound(5 << 20, false).unwrap();
-        drop(memory.alloc_inbound(20 << 20, false).unwrap());
+        let kept = memory.alloc_inbound(5 << 20, false, Terms::ALL).unwrap();
+        drop(memory.alloc_inbound(20 << 20, false, Terms::ALL).unwrap());
         memory.trim_idle();
         assert_eq!(memory.stats().segments_live, 2, "not yet time to look");
         assert_eq!(pass_time(), 2, "used since the last time");
-        drop(memory.alloc_inbound(20 << 20, false).unwrap());
+        drop(memory.alloc_inbound(20 << 20, false, Terms::ALL).unwrap());
         assert_eq!(pass_time(), 2, "used again");
         assert_eq!(pass_time(), 1);
         drop(kept);
@@ -651,7 +619,7 @@ mod tests {
     fn threads_together_take_no_more_than_the_machine_has() {
         for _ in 0..3 {
             let memory = Memory::new(u64::MAX);
-            let alloc = |len| memory.alloc_inbound(len, false);
+            let alloc = |len| memory.alloc_inbound(len, false, Terms::ALL);
             assert_eq!(granted_at_once((17 * 64) << 10, alloc), 2);
             assert_eq!(granted_at_once((19 * 64) << 10, crate::shm::Segment::create), 2);
         }
@@ -663,38 +631,38 @@ mod tests {
         let (limit, len) = (unit * 5, usize::try_from(unit).unwrap());
         MADE_UP.set(Some(MadeUp { limit, unit }));
         let memory = Memory::new(u64::MAX);
-        drop(memory.alloc_inbound(3 * len, false).unwrap());
+        drop(memory.alloc_inbound(3 * len, false, Terms::ALL).unwrap());
         let peers = memory.segments();
-        let refused = memory.alloc_inbound(4 * len, false).unwrap_err();
+        let refused = memory.alloc_inbound(4 * len, false, Terms::ALL).unwrap_err();
         let expected = (4 * unit, 2 * unit);
         assert!(
             matches!(refused, Error::OutOfMemory { wanted, limit } if (wanted, limit) == expected),
             "{refused:?}"
         );
-        assert!(memory.alloc_inbound(2 * len, false).is_ok());
+        assert!(memory.alloc_inbound(2 * len, false, Terms::ALL).is_ok());
         drop(peers);
-        assert!(memory.alloc_inbound(4 * len, false).is_ok());
+        assert!(memory.alloc_inbound(4 * len, false, Terms::ALL).is_ok());
         MADE_UP.set(None);
     }
 
     #[test]
     fn a_recycled_block_is_zeroed_on_request_only() {
         let memory = Memory::new(1 << 20);
-        let mut block = memory.alloc_inbound(4096, true).unwrap();
+        let mut block = memory.alloc_inbound(4096, true, Terms::ALL).unwrap();
         assert!(block.iter().all(|&byte| byte == 0));
         block.fill(7);
         let address = block.as_ptr();
         drop(block);
-        let block = memory.alloc_inbound(4096, false).unwrap();
+        let block = memory.alloc_inbound(4096, false, Terms::ALL).unwrap();
         assert_eq!((block.as_ptr(), block[0]), (address, 7));
         drop(block);
-        assert_eq!(memory.alloc_inbound(4096, true).unwrap()[0], 0);
+        assert_eq!(memory.alloc_inbound(4096, true, Terms::ALL).unwrap()[0], 0);
     }
 
     #[test]
     fn a_frozen_block_is_exclusive_again_when_its_twin_is_gone() {
         let memory = Memory::new(1 << 20);
-        let buffer = memory.alloc_inbound(10, true).unwrap().freeze();
+        let buffer = memory.alloc_inbound(10, true, Terms::ALL).unwrap().freeze();
         let twin = buffer.slice(2..4);
         let buffer = buffer.try_into_mut().unwrap_err();
         drop(twin);
@@ -704,7 +672,7 @@ mod tests {
     #[test]
     fn a_block_that_a_worker_holds_is_not_exclusive() {
         let memory = Memory::new(1 << 20);
-        let buffer = memory.alloc_inbound(10, true).unwrap().freeze();
+        let buffer = memory.alloc_inbound(10, true, Terms::ALL).unwrap().freeze();
         let names = [memory.name_of(&memory.locate(&buffer).unwrap()).unwrap()];
         memory.hold(0, &names);
         let buffer = buffer.try_into_mut().unwrap_err();

@@ -87,6 +87,7 @@ mod attached;
 mod class;
 mod counts;
 mod error;
+mod grow;
 mod ledger;
 mod memory;
 mod reader;
@@ -100,6 +101,7 @@ pub use self::reader::ArenaReader;
 pub use self::segment::{SealedSegment, Segment};
 
 pub(crate) use self::attached::{Attached, ParentLink};
+pub(crate) use self::grow::Terms;
 pub(crate) use self::ledger::{BlockName, Fault};
 pub(crate) use self::memory::{IDLE, Memory};
 pub(crate) use self::store::{Copied, Located, Store};

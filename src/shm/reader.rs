@@ -16,11 +16,10 @@ use rustix::io::Errno;
 
 use super::arena::Place;
 use super::error::SegmentError;
-use super::segment::check;
+use super::segment::readable_len;
 use crate::buffer::{Buffer, Memo, Owner, Place as Whereabouts};
 use crate::error::Result;
 use crate::sys::map::Map;
-use crate::sys::{memory, spill};
 
 /// The peer's side of an [`Arena`](super::Arena): attached segments, and buffers over them.
 ///
@@ -146,21 +145,6 @@ impl Owner for Block {
     fn memo(&self) -> &Memo {
         &self.memo
     }
-}
-
-/// The length of an arena's segment: sealed memory, or a file without a name that was opened for
-/// reading, since files cannot be sealed.
-fn readable_len(fd: &OwnedFd) -> Result<u64> {
-    // What has seals is memory, and must be sealed: only what has none can be a file on a disk.
-    let Some(facts) = memory::facts(fd)? else {
-        return match spill::len_for_readers(fd)? {
-            Some(0) => Err(SegmentError::Empty.into()),
-            Some(len) => Ok(len),
-            None => Err(SegmentError::NotMemory.into()),
-        };
-    };
-    check(&facts, facts.no_new_writers)?;
-    Ok(facts.len)
 }
 
 /// A place as start and length within a map of `map_len` bytes.

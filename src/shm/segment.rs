@@ -23,6 +23,7 @@ use crate::sys::huge;
 use crate::sys::map::Map;
 use crate::sys::memory::{self, Facts};
 use crate::sys::room::Room;
+use crate::sys::spill;
 
 /// New shared memory, exclusive and writable, until it is sealed.
 ///
@@ -355,4 +356,18 @@ pub(super) fn out_of_memory_or(error: io::Error, wanted: u64, limit: u64) -> Err
         Some(Errno::NOMEM | Errno::NOSPC) => Error::OutOfMemory { wanted, limit },
         _ => Error::Io(error),
     }
+}
+/// The length of an arena's segment: sealed memory, or a file without a name that was opened for
+/// reading, since files cannot be sealed.
+pub(super) fn readable_len(fd: &OwnedFd) -> Result<u64> {
+    // What has seals is memory, and must be sealed: only what has none can be a file on a disk.
+    let Some(facts) = memory::facts(fd)? else {
+        return match spill::len_for_readers(fd)? {
+            Some(0) => Err(SegmentError::Empty.into()),
+            Some(len) => Ok(len),
+            None => Err(SegmentError::NotMemory.into()),
+        };
+    };
+    check(&facts, facts.no_new_writers)?;
+    Ok(facts.len)
 }

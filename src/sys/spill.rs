@@ -12,12 +12,18 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, fstatfs, open, openat};
 
 use super::memory;
+use crate::error::{Error, Result};
 
 /// File systems that are memory (statfs(2)): of tmpfs and ramfs.
 const IN_MEMORY: [i128; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// A folder whose file system knows files without a name; `None`: it has no disk, it is memory.
-pub(crate) fn folder(path: &Path) -> io::Result<Option<OwnedFd>> {
+/// A folder on a disk, whose file system knows files without a name.
+pub(crate) fn open_folder(path: &Path) -> Result<OwnedFd> {
+    folder(path)?.ok_or_else(|| Error::SpillInMemory { folder: path.to_owned() })
+}
+
+/// The same; `None`: it has no disk, it is memory.
+fn folder(path: &Path) -> io::Result<Option<OwnedFd>> {
     let folder = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // On some platforms the number is signed, and on some it has 32 bits.
     let file_system = i128::from(fstatfs(&folder)?.f_type) & 0xffff_ffff;
