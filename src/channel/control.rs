@@ -344,14 +344,14 @@ impl MessageEnd {
         }
     }
 
-    /// Waits for a message; it may come back without.
-    pub(crate) fn wait(&mut self) -> io::Result<()> {
+    /// Waits for a message; it may come back without. The parent is busy with `bytes` before.
+    pub(crate) fn wait(&mut self, bytes: u64) -> io::Result<()> {
         let (line, position) = (&self.line, self.messages.position());
         let has_come = || line.has_messages_beyond(position);
         if self.room_bell.must_ring(self.line.parent_waits()) {
             ring(&self.socket)?;
         }
-        if self.spin.as_mut().is_some_and(|spin| spin.wait(has_come)) {
+        if self.spin.as_mut().is_some_and(|spin| spin.wait(bytes, has_come)) {
             return Ok(());
         }
         self.sleeper.going_to_sleep(self.line.worker_sleeps());

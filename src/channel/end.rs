@@ -19,6 +19,7 @@ use super::record::{NOTE_SPACE, Note};
 use super::release::{Link, Returns};
 use super::ring::Doorbell;
 use super::send::Sending;
+use super::spin::InFlight;
 use super::stats::Tally;
 use crate::shm::{Attached, Memory};
 use crate::sys::socket::{Received, Socket, Wait};
@@ -39,6 +40,8 @@ pub(super) struct End {
     /// The socket has said that the peer is gone.
     pub(super) peer_is_gone: AtomicBool,
     pub(super) tally: Tally,
+    /// Bytes in blocks that came or went since something was last waited for.
+    pub(super) unanswered: InFlight,
     epoch: u64,
 }
 
@@ -124,6 +127,7 @@ impl End {
             places: Places::new(own, Attached::new(link), returns),
             peer_is_gone: AtomicBool::new(false),
             tally: Tally::default(),
+            unanswered: InFlight::default(),
             epoch: epoch::current(),
             socket,
             inbound,

@@ -67,5 +67,5 @@ pub(crate) use self::ring::Broken;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::ring::{Consumer, Doorbell, LINE, Memory, Producer, Pushed, Word};
 pub(crate) use self::sink::{SegmentCheck, StoreSink, located, pool_limits};
-pub(crate) use self::spin::Spin;
+pub(crate) use self::spin::{InFlight, Spin};
 pub(crate) use self::status::{Phase, Progress, StatusReader, StatusWriter};

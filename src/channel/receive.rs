@@ -299,7 +299,7 @@ impl End {
         let has_come =
             || self.inbound.is_published_beyond(position) || self.inbound.has_said_goodbye();
         // With the lock, which others get no later than they would by sleeping.
-        if half.spin.wait(has_come) {
+        if half.spin.wait(self.unanswered.take(), has_come) {
             return Ok(half);
         }
         half.asleep = true;
@@ -367,6 +367,8 @@ impl End {
         };
         self.places.have_taken_in(half.consumer.position());
         half.received.add(message.bytes.len(), message.out_of_band);
+        // The next one may be as large, and take the peer as long.
+        self.unanswered.add(message.out_of_band);
         if !message.bodies.is_empty() {
             // A buffer that came back may be this end's alone by now.
             self.places.take_back();

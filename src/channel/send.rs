@@ -139,6 +139,7 @@ impl End {
             self.places.memory.hold(PEER, &shared.names);
         }
         sending.push(packed)?;
+        self.unanswered.add(packed.bytes());
         if let Some(shared) = packed.shared.as_ref().filter(|shared| !shared.returned.is_empty()) {
             let position = sending.producer.position();
             self.places.attached.link().has_returned(&shared.returned, position);
@@ -158,8 +159,11 @@ impl End {
             Refused::NoRoom { consumed } => {
                 let moved = || self.outbound.is_consumed_beyond(consumed);
                 // Without the lock. Of several senders that wait one after the other learns.
-                let mut spin = self.lock_sending().spin;
-                let came = spin.wait(moved);
+                let (mut spin, unread) = {
+                    let sending = self.lock_sending();
+                    (sending.spin, sending.unread_bytes)
+                };
+                let came = spin.wait(unread, moved);
                 self.lock_sending().spin = spin;
                 if came {
                     return Ok(());

@@ -26,7 +26,7 @@ use super::inner::Inner;
 use super::peer::Answer;
 use super::pending::Pending;
 use super::scheduler::{Event, WorkerId};
-use crate::channel::{Heard, Spin};
+use crate::channel::{Heard, InFlight, Spin};
 use crate::sys::poller::{Interest, Poller, Waker};
 
 /// The bells of all workers, and who listens to them.
@@ -38,6 +38,8 @@ pub(super) struct Bells {
     seat: AtomicBool,
     /// What drivers have learnt of looking before sleeping; `None`: no CPU is left for that.
     spin: Option<Mutex<Spin>>,
+    /// Bytes of the results that came since somebody last looked.
+    pub(super) results: InFlight,
 }
 
 impl Bells {
@@ -45,7 +47,8 @@ impl Bells {
         let (sockets, nudge) = (Poller::new()?, Waker::new()?);
         sockets.add(&nudge, Source::Wake.token())?;
         let spin = spins.then(|| Mutex::new(Spin::new()));
-        Ok(Bells { sockets, nudge, seat: AtomicBool::new(false), spin })
+        let (seat, results) = (AtomicBool::new(false), InFlight::default());
+        Ok(Bells { sockets, nudge, seat, spin, results })
     }
 
     /// How often looking before sleeping paid, and how often it did not.
@@ -149,7 +152,9 @@ impl<'p> Seat<'p> {
             return false;
         }
         self.pool.lock().begin_watch();
-        let there = spin.wait(|| {
+        // What goes keeps the workers busy, and what comes may be as large as the last.
+        let bytes = pending.bytes.saturating_add(self.pool.bells.results.take());
+        let there = spin.wait(bytes, || {
             self.pool.look();
             pending.has_answers()
         });

@@ -20,6 +20,8 @@ use crate::task::{PanicReport, with_sources};
 pub(crate) struct Pending {
     state: Mutex<State>,
     changed: Condvar,
+    /// Of their buffers: what workers get through before there is an answer.
+    pub(super) bytes: u64,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,11 @@ pub(super) struct Wake {
 
 impl Pending {
     pub(crate) fn new(items: u32) -> Self {
+        Self::of_bytes(items, 0)
+    }
+
+    /// For items with so many bytes in buffers.
+    pub(super) fn of_bytes(items: u32, bytes: u64) -> Self {
         let open = std::iter::once(0..items).filter(|items| !items.is_empty()).collect();
         let state = State {
             open,
@@ -137,7 +144,7 @@ impl Pending {
             drives: false,
             abandoned: false,
         };
-        Pending { state: Mutex::new(state), changed: Condvar::new() }
+        Pending { state: Mutex::new(state), changed: Condvar::new(), bytes }
     }
 
     pub(super) fn assign(&self, task: TaskId) {

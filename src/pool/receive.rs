@@ -185,6 +185,7 @@ fn read_result(
         let (buffer, name) = memory.adopt(slot, range, at.generation).map_err(|_| Nonsense)?;
         names.push(name);
         inner.counters.bytes_out_of_band.add(descriptor.len);
+        inner.bells.results.add(descriptor.len);
         bodies.push(Body::Owned { buffer, kind: descriptor.kind });
     }
     let metadata = frame.metadata().to_vec();

@@ -183,6 +183,7 @@ impl Server {
             let leased = memory.lease(range, at.generation);
             let (buffer, name) = leased.map_err(|_| unknown(index))?;
             names.push(name);
+            memory.link().in_flight.add(descriptor.len);
             bodies.push(Body::Owned { buffer, kind: descriptor.kind });
         }
         names.sort_unstable();
@@ -207,6 +208,7 @@ impl Server {
             }
         };
         completion.frame = packed.place;
+        memory.link().in_flight.add(packed.bytes_out_of_band);
         memory.publish(&packed.names);
         // Whether a result is still in use here is to be told by what else holds it.
         drop(packed.buffers);

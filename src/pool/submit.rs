@@ -83,7 +83,7 @@ impl Inner {
             Ok(made) => made,
             Err(fault) => return self.refused(items, fault),
         };
-        let pending = Arc::new(Pending::new(items));
+        let pending = Arc::new(Pending::of_bytes(items, parcel.bytes_out_of_band));
         let payload = Payload { parcel, entry, context, pending: pending.clone() };
         self.submit(id, Arc::new(payload), items, attempts);
         pending

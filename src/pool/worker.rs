@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::buffer::{BufferMut, set_alloc_hook};
 use crate::channel::{
-    AnswerEnd, Broken, Line, MessageEnd, Pulse, StatusWriter, ToParent, ToWorker, decode,
+    AnswerEnd, Broken, InFlight, Line, MessageEnd, Pulse, StatusWriter, ToParent, ToWorker, decode,
     worker_ends,
 };
 use crate::error::{Error, Result};
@@ -129,6 +129,8 @@ pub(super) struct Link {
     changed: Condvar,
     /// Keeps requests in the order of their tickets.
     requests: Mutex<u64>,
+    /// Bytes of buffers that came or went since a message was last waited for.
+    pub(super) in_flight: InFlight,
 }
 
 struct Inbox {
@@ -159,6 +161,7 @@ impl Link {
             inbox: Mutex::new(inbox),
             changed: Condvar::new(),
             requests: Mutex::new(0),
+            in_flight: InFlight::default(),
         }
     }
 
@@ -192,7 +195,7 @@ impl Link {
             } else {
                 drop(inbox);
                 // The parent is gone, or this process is short of what it needs to hear it.
-                if messages.wait().is_err() {
+                if messages.wait(self.in_flight.take()).is_err() {
                     host::kill_own_group();
                 }
                 inbox = self.lock();

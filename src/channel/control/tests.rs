@@ -42,7 +42,7 @@ fn attach(segment: u32) -> ToWorker {
 /// Waits for the next message.
 fn next(messages: &mut MessageEnd, record: &mut Vec<u8>) -> ToWorker {
     while !messages.recv(record).unwrap() {
-        messages.wait().unwrap();
+        messages.wait(0).unwrap();
     }
     decode(record).unwrap().0
 }
