@@ -112,9 +112,9 @@ pub use crate::frame::{
 pub use crate::parallel::Map;
 #[cfg(feature = "pool")]
 pub use crate::pool::{
-    __premain, JoinHandle, Panicked, Pool, PoolBuilder, RemoteError, Shutdown, StartFailed,
-    StartFailure, StartMethod, Stats, TaskError, TaskInfo, ValueError, Worker, WorkerDied, init,
-    worker,
+    __premain, AbortHandle, JoinHandle, Panicked, Pool, PoolBuilder, RemoteError, Shutdown,
+    StartFailed, StartFailure, StartMethod, Stats, TaskBuilder, TaskError, TaskInfo,
+    TrySubmitError, ValueError, Worker, WorkerDied, init, worker,
 };
 #[cfg(feature = "pool")]
 pub use crate::sys::child::ExitStatus;

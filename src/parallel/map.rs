@@ -17,7 +17,7 @@ use super::chunk::{Building, Chunk, Next};
 use super::size::ChunkSize;
 use crate::codec::Data;
 use crate::pool::{
-    Context, Fault, Inner, Names, Packer, Pending, Pool, TaskError, cancel, error_of,
+    Context, Fault, Inner, Names, Packer, Pending, Pool, Settings, TaskError, cancel, error_of,
 };
 use crate::sys::epoch::OwnedHere;
 use crate::task::{Call, Function, Plain, WithContext};
@@ -48,7 +48,7 @@ pub struct Map<I, R, P = fn(u64)> {
     items: Option<I>,
     chunk_size: Option<usize>,
     in_flight: Option<usize>,
-    attempts: u32,
+    settings: Settings,
     size: ChunkSize,
     building: Option<Building<R>>,
     /// An item that was pulled and found no memory.
@@ -62,7 +62,7 @@ pub struct Map<I, R, P = fn(u64)> {
 type Held = Box<dyn Fn(&mut Packer, bool) -> Result<(), Fault> + Send>;
 
 /// `Inner::submit_packed` for the map's function.
-type Submit = fn(&Arc<Inner>, u64, Packer, Option<Arc<Context>>, u32) -> Arc<Pending>;
+type Submit = fn(&Arc<Inner>, u64, Packer, Option<Arc<Context>>, Settings) -> Arc<Pending>;
 
 impl Pool {
     /// Runs `f` on each item, in workers; see [`Map`].
@@ -140,7 +140,7 @@ impl Pool {
             items: Some(items),
             chunk_size: None,
             in_flight: None,
-            attempts: pool.attempts,
+            settings: pool.settings,
             size: ChunkSize::new(),
             building: None,
             held: None,
@@ -191,6 +191,27 @@ impl<I, R, P> Map<I, R, P> {
         self
     }
 
+    /// How long an item may run; as the pool's [`task_timeout`](crate::PoolBuilder::task_timeout) if
+    /// this is not called. The items of its chunk that are not to blame run again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let hang_on_2 = |n: u32| if n == 2 { loop { std::thread::park() } } else { n };
+    /// let results: Vec<_> = pool.map(hang_on_2, 0..4).timeout(Duration::from_millis(50)).collect();
+    /// assert!(matches!(results[2], Err(pannier::TaskError::TimedOut { .. })));
+    /// assert_eq!(results.into_iter().flatten().collect::<Vec<_>>(), [0, 1, 3]);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn timeout(mut self, d: Duration) -> Self {
+        self.settings.timeout = Some(d);
+        self
+    }
+
     /// How often an item may be started when its worker dies under it, at least 1; as the pool's if
     /// this is not called.
     ///
@@ -204,7 +225,7 @@ impl<I, R, P> Map<I, R, P> {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn attempts(mut self, n: u32) -> Self {
-        self.attempts = n.max(1);
+        self.settings.attempts = n.max(1);
         self
     }
 
@@ -304,7 +325,7 @@ where
         let first = self.pulled - building.len() as u64;
         let context = self.context.as_ref().ok().cloned().flatten();
         let submit =
-            |id, packer: Packer| (self.call)(&self.pool, id, packer, context, self.attempts);
+            |id, packer: Packer| (self.call)(&self.pool, id, packer, context, self.settings);
         let chunk = building.submitted(self.names.clone(), first, submit);
         self.chunks.push_back(chunk);
     }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytemuck::Pod;
 
 use super::handle::JoinHandle;
-use super::inner::Inner;
+use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
+use super::one::{TaskBuilder, TrySubmitError};
 use super::scheduler::{Backoff, Config, Shutdown};
 use super::stats::Stats;
 use super::supervisor;
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::epoch::OwnedHere;
 use crate::sys::{memory, spill};
-use crate::task::{Function, Plain};
+use crate::task::Function;
 
 /// How workers are started.
 ///
@@ -62,7 +63,8 @@ pub enum StartMethod {
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
     workers: Option<usize>,
-    attempts: u32,
+    settings: Settings,
+    queue_limit: usize,
     memory_limit: Option<u64>,
     waits_for_memory: bool,
     spill: Option<PathBuf>,
@@ -79,6 +81,8 @@ const MAX_START_FAILURES: u32 = 4;
 /// So many workers may die one after the other, each before it has done anything.
 const MAX_FRUITLESS_DEATHS: u32 = 16;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_secs(5) };
+/// So long a worker may take to begin what it was sent.
+const HANG: Duration = Duration::from_secs(10);
 /// How long a pool that is dropped lets running tasks go on.
 const DROP_GRACE: Duration = Duration::from_secs(1);
 
@@ -122,7 +126,53 @@ impl PoolBuilder {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn attempts(mut self, n: u32) -> Self {
-        self.attempts = n;
+        self.settings.attempts = n;
+        self
+    }
+
+    /// How long a task may run, each item of a map for itself; for ever if this is not called.
+    ///
+    /// The time begins when a worker has the task before all others. When it is over, the worker is
+    /// killed and replaced, and the task ends as [`TaskError::TimedOut`]; it is not tried again, and no
+    /// other task is charged. A result that was there in time counts. For one task see
+    /// [`Pool::task`], for a map [`Map::timeout`](crate::Map::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder()
+    ///     .workers(1)
+    ///     .task_timeout(Duration::from_millis(50))
+    ///     .build()?;
+    /// let forever = pool.submit(|()| -> () { loop { std::thread::park() } }, ());
+    /// assert!(matches!(forever.join(), Err(pannier::TaskError::TimedOut { .. })));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    ///
+    /// [`TaskError::TimedOut`]: crate::TaskError::TimedOut
+    pub fn task_timeout(mut self, d: Duration) -> Self {
+        self.settings.timeout = Some(d);
+        self
+    }
+
+    /// How many submitted tasks may wait, not yet started; any number if this is not called. When there
+    /// are so many, `submit` waits and [`try_submit`](Pool::try_submit) gives the arguments back. Maps
+    /// are bounded by their look-ahead instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).queue_limit(10).build()?;
+    /// let handles: Vec<_> = (0..100).map(|n: u32| pool.submit(|n: u32| n, n)).collect();
+    /// assert_eq!(handles.into_iter().map(|handle| handle.join().unwrap()).sum::<u32>(), 4950);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn queue_limit(mut self, tasks: usize) -> Self {
+        self.queue_limit = tasks;
         self
     }
 
@@ -257,8 +307,8 @@ impl PoolBuilder {
     ///
     /// [`Error::NotInitialised`] where neither [`init`](crate::init) nor
     /// [`premain!`](crate::premain) has run: the workers would run this program's `main`.
-    /// [`Error::TooDeep`] inside ten pools' workers, [`Error::Setting`] for no workers or no
-    /// attempts, [`Error::StartFailed`] when the workers do not start. For a folder to
+    /// [`Error::TooDeep`] inside ten pools' workers, [`Error::Setting`] for no workers, no attempts or a
+    /// queue for no task, [`Error::StartFailed`] when the workers do not start. For a folder to
     /// [spill](Self::spill) to: [`Error::SpillInMemory`] if it is memory itself, [`Error::Io`] if it
     /// cannot be opened or its file system has no files without a name (`O_TMPFILE`).
     ///
@@ -277,12 +327,14 @@ impl PoolBuilder {
             max_start_failures: MAX_START_FAILURES.saturating_mul(in_words(workers)),
             max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
             backoff: BACKOFF,
+            hang: HANG,
         };
         let policy = Policy {
             limit: self.memory_limit.unwrap_or_else(memory::total_memory),
             waits: self.waits_for_memory,
         };
-        let inner = Inner::new(config, self.attempts, self.program, policy)?;
+        let PoolBuilder { settings, queue_limit, program, .. } = self;
+        let inner = Inner::new(Plan { config, settings, queue_limit, program, policy })?;
         if let Some(folder) = &self.spill {
             inner.memory.spill_to(spill::open_folder(folder)?);
         }
@@ -308,8 +360,11 @@ impl PoolBuilder {
         if workers == 0 || workers > MAX_WORKERS {
             return Err(setting("workers", workers));
         }
-        if self.attempts == 0 {
+        if self.settings.attempts == 0 {
             return Err(setting("attempts", 0));
+        }
+        if self.queue_limit == 0 {
+            return Err(setting("queue_limit", 0));
         }
         Ok(workers)
     }
@@ -373,7 +428,8 @@ impl Pool {
     pub fn builder() -> PoolBuilder {
         PoolBuilder {
             workers: None,
-            attempts: 2,
+            settings: Settings { attempts: 2, timeout: None },
+            queue_limit: usize::MAX,
             memory_limit: None,
             waits_for_memory: true,
             spill: None,
@@ -397,9 +453,49 @@ impl Pool {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn submit<A: Data, R: Data, F: Function<A, R>>(&self, f: F, args: A) -> JoinHandle<R> {
-        // The type is all there is to it.
-        let _ = f;
-        self.inner.submit_one::<Plain<F, A, R>>(args, self.inner.is_here())
+        self.task().submit(f, args)
+    }
+
+    /// As [`submit`](Self::submit), without ever waiting: neither for the queue nor for memory.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySubmitError::Full`] when the [queue](PoolBuilder::queue_limit) is full or there is no shared
+    /// memory for the arguments now, [`TrySubmitError::Closed`] when the pool is shut down, broken, or
+    /// the parent's of this forked process. Either has the arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let handle = pool.try_submit(u32::count_ones, 7).expect("an idle pool has room");
+    /// assert_eq!(handle.join()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn try_submit<A: Data, R: Data, F: Function<A, R>>(
+        &self,
+        f: F,
+        args: A,
+    ) -> std::result::Result<JoinHandle<R>, TrySubmitError<A>> {
+        self.task().try_submit(f, args)
+    }
+
+    /// One task with settings of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let task = pool.task().timeout(Duration::from_secs(60)).attempts(1);
+    /// assert_eq!(task.submit(u32::count_ones, 7).join()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn task(&self) -> TaskBuilder<'_> {
+        TaskBuilder::new(&self.inner)
     }
 
     /// A writable buffer of `len` items in shared memory; frozen, it goes to workers without a copy.

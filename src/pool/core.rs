@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{StartFailed, StartFailure, TaskInfo, WorkerDied};
-use super::inner::{Inner, Resolved};
+use super::inner::{Inner, Resolved, Settings};
 use super::memory::Wants;
 use super::payload::Payload;
 use super::peer::{Dispatch, Peer, Stage};
@@ -49,8 +49,8 @@ pub(super) struct Core {
     unheard: bool,
     /// Blocks that workers ask for.
     pub(super) wants: Wants,
-    /// The pool's thread looks now and then whether a task takes long.
-    pub(super) looks: bool,
+    /// When the pool's thread looks by itself, by the scheduler's time; zero while it is awake.
+    pub(super) wakes_at: Duration,
     /// Threads that wait for a start or for the end.
     pub(super) waiting_for_change: u32,
     /// For the messages of workers, one at a time.
@@ -134,7 +134,7 @@ impl Core {
             watched: false,
             unheard: false,
             wants: Wants::default(),
-            looks: false,
+            wakes_at: Duration::ZERO,
             waiting_for_change: 0,
             record: Vec::new(),
             closed: false,
@@ -151,7 +151,7 @@ impl Core {
         id: u64,
         payload: Arc<Payload>,
         items: u32,
-        attempts: u32,
+        Settings { attempts, timeout }: Settings,
     ) -> Result<(), Refused> {
         if self.closed {
             return Err(if self.scheduler.is_broken() {
@@ -160,7 +160,7 @@ impl Core {
                 Refused::ShutDown
             });
         }
-        let spec = TaskSpec { payload: id, first: 0, count: items, attempts };
+        let spec = TaskSpec { payload: id, first: 0, count: items, attempts, timeout };
         let task = self.scheduler.submit(spec)?;
         payload.pending.assign(task);
         self.payloads.insert(id, Live { payload, missing: items });
@@ -176,9 +176,8 @@ impl Core {
                 Action::Send { worker, task, attempt, spec } => {
                     self.send(inner, worker, (task, attempt, spec));
                 }
-                Action::Revoke { worker, task } => {
-                    self.take_back(inner, worker, task);
-                }
+                Action::Revoke { worker, task } => self.take_back(inner, worker, task),
+                Action::Look { worker, task } => self.look_at(worker, task),
                 Action::KillWorker { worker } => match self.peer(worker) {
                     Some(peer) => peer.kill(),
                     None => self.not_wanted(worker),
@@ -237,9 +236,14 @@ impl Core {
 
     /// Whether there is something that only the pool's thread does.
     pub(super) fn needs_thread(&self) -> bool {
-        let must_look = !self.looks && self.scheduler.is_laden();
+        let is_due = self.scheduler.poll_timeout().is_some_and(|at| at < self.wakes_at);
+        is_due || self.has_orders()
+    }
+
+    /// Whether the pool's thread has something to do now.
+    pub(super) fn has_orders(&self) -> bool {
         let has_orders = self.wants_starts() || self.wants.are_due();
-        has_orders || must_look || self.unheard || self.scheduler.is_closed()
+        has_orders || self.unheard || self.scheduler.is_closed()
     }
 
     /// Whether a worker that is listened to has published something.
@@ -362,6 +366,11 @@ impl Core {
             || self.ready_once.len() == self.peers.len()
     }
 
+    /// Whether every submission is refused.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.closed || !self.scheduler.is_running()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.closed
     }
@@ -425,10 +434,20 @@ impl Core {
 
     fn take_back(&mut self, inner: &Inner, worker: WorkerId, task: TaskId) {
         let Some(peer) = self.peer(worker) else { return };
-        if let Some(dispatch) = peer.take_back(task) {
-            inner.memory.withdraw(peer.slot(), &dispatch.payload.parcel.names);
-            self.scheduler.revoked(worker, task);
+        match peer.take_back(task) {
+            Some(dispatch) => {
+                inner.memory.withdraw(peer.slot(), &dispatch.payload.parcel.names);
+                self.scheduler.revoked(worker, task);
+            }
+            None => self.scheduler.begun(worker, task),
         }
+    }
+
+    /// Tells how far a task is that runs long, by its worker's own word.
+    fn look_at(&mut self, worker: WorkerId, task: TaskId) {
+        let Some(peer) = self.peer(worker) else { return };
+        let progress = peer.status.read().filter(|progress| progress.task == task.0);
+        self.scheduler.progress(worker, task, progress.map_or(0, |progress| progress.item));
     }
 
     fn stop(&mut self, inner: &Inner, worker: WorkerId) {
@@ -456,6 +475,7 @@ impl Core {
             Resolution::Cancelled => Fault::Cancelled,
             Resolution::Killed => Fault::Killed,
             Resolution::Broken => self.broken(),
+            Resolution::TimedOut { after } => Fault::TimedOut(after),
             Resolution::WorkerDied { attempts, .. } => {
                 let obituary = self.obituary.as_ref().expect("a death has just been told");
                 Fault::Died(Box::new(WorkerDied {

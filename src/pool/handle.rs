@@ -8,9 +8,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, Wake};
 use std::time::{Duration, Instant};
 
+use super::callback::Callback;
 use super::error::TaskError;
 use super::inner::Inner;
 use super::pending::{Answer, Pending};
@@ -37,10 +38,13 @@ pub struct JoinHandle<R> {
     task: OwnedHere<Task>,
     names: Names,
     taken: bool,
+    /// Dropping it ends the task.
+    kills: bool,
     /// Chosen where `R` is known to be data, so that a handle needs no bounds.
     decode: fn(Answer, &Counters, &Names) -> Result<R, TaskError>,
 }
 
+#[derive(Clone)]
 struct Task {
     pool: Arc<Inner>,
     pending: Arc<Pending>,
@@ -52,7 +56,7 @@ impl<R> JoinHandle<R> {
         R: Data,
     {
         let task = OwnedHere::new(Task { pool, pending });
-        JoinHandle { task, names, taken: false, decode: outcome_of::<R> }
+        JoinHandle { task, names, taken: false, kills: false, decode: outcome_of::<R> }
     }
 
     /// Whether joining would return at once.
@@ -112,17 +116,86 @@ impl<R> JoinHandle<R> {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn kill(&self) {
-        if !self.task.is_here() {
-            return;
+        if self.task.is_here() {
+            self.task.kill();
         }
-        let Task { pool, pending } = &*self.task;
-        if !pending.is_complete() {
-            pool.with_core(|core| {
-                for task in pending.tasks() {
-                    core.recall(pool, task);
-                    core.scheduler.kill(task);
-                }
-            });
+    }
+
+    /// Whether dropping the handle kills the task, as [`kill`](Self::kill) does, instead of letting it
+    /// run on. It does not if this is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let forever = pool.submit(|()| -> () { loop { std::thread::park() } }, ()).kill_on_drop(true);
+    /// drop(forever);
+    /// assert_eq!(pool.submit(u32::count_ones, 7).join()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn kill_on_drop(mut self, on: bool) -> Self {
+        self.kills = on;
+        self
+    }
+
+    /// For another thread, to cancel or kill the task while this one joins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let forever = pool.submit(|()| -> () { loop { std::thread::park() } }, ());
+    /// let abort = forever.abort_handle();
+    /// std::thread::spawn(move || abort.kill());
+    /// assert!(matches!(forever.join(), Err(pannier::TaskError::Killed)));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    #[must_use]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle { task: self.task.share(), id: self.names.id }
+    }
+
+    /// Has `f` called with the result, on a thread that the pool has for callbacks: one after the
+    /// other, in the order in which the tasks end, outside of all locks. It may submit tasks and join
+    /// them. When it panics, nothing else happens.
+    ///
+    /// Where the system has no thread for that any more, this waits for the result and calls `f` itself.
+    /// In a forked child the result is [`TaskError::ForkedHandle`], at once.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).build()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.submit(u32::count_ones, 7).on_done(move |result| sender.send(result).unwrap());
+    /// assert_eq!(receiver.recv().unwrap()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn on_done(self, f: impl FnOnce(Result<R, TaskError>) + Send + 'static)
+    where
+        R: 'static,
+    {
+        assert!(!self.taken, "the result of this task was taken before");
+        if !self.task.is_here() {
+            return f(Err(TaskError::ForkedHandle));
+        }
+        let Ok(thread) = self.task.pool.callbacks.sender() else { return f(self.join()) };
+        let pending = self.task.pending.clone();
+        let call = move || {
+            let mut handle = self;
+            f(handle.try_join().expect("it is called when the task is over"));
+        };
+        let callback = Callback::new(Box::new(call), thread);
+        if pending.poll(&callback.clone().into()) {
+            // It is over already.
+            callback.wake();
         }
     }
 
@@ -143,6 +216,102 @@ impl<R> JoinHandle<R> {
 }
 
 /// Withdraws what is still queued; whether that was everything.
+/// Cancels or kills a task while its handle is elsewhere: from [`JoinHandle::abort_handle`].
+///
+/// # Examples
+///
+/// ```
+/// # pannier::premain!();
+/// let pool = pannier::Pool::builder().workers(1).build()?;
+/// let handle = pool.submit(u32::count_ones, 7);
+/// let abort = handle.abort_handle();
+/// assert_eq!((abort.id(), handle.join()?), (abort.clone().id(), 3));
+/// assert!(abort.is_finished() && !abort.cancel());
+/// # Ok::<(), pannier::Error>(())
+/// ```
+pub struct AbortHandle {
+    task: OwnedHere<Task>,
+    id: u64,
+}
+
+impl AbortHandle {
+    /// Withdraws the task if no worker has begun it; see [`JoinHandle::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// See [`AbortHandle`].
+    pub fn cancel(&self) -> bool {
+        self.task.is_here() && cancel(&self.task.pool, &self.task.pending)
+    }
+
+    /// Ends the task wherever it is; see [`JoinHandle::kill`].
+    ///
+    /// # Examples
+    ///
+    /// See [`JoinHandle::abort_handle`].
+    pub fn kill(&self) {
+        if self.task.is_here() {
+            self.task.kill();
+        }
+    }
+
+    /// Whether the task is over.
+    ///
+    /// # Examples
+    ///
+    /// See [`AbortHandle`].
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.task.is_here() || self.task.pending.is_complete()
+    }
+
+    /// The task's number in its pool.
+    ///
+    /// # Examples
+    ///
+    /// See [`AbortHandle`].
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Clone for AbortHandle {
+    fn clone(&self) -> Self {
+        AbortHandle { task: self.task.share(), id: self.id }
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finished = self.is_finished();
+        f.debug_struct("AbortHandle").field("id", &self.id).field("finished", &finished).finish()
+    }
+}
+
+impl Task {
+    fn kill(&self) {
+        let Task { pool, pending } = self;
+        if pending.is_complete() {
+            return;
+        }
+        pool.with_core(|core| {
+            for task in pending.tasks() {
+                core.recall(pool, task);
+                core.scheduler.kill(task);
+            }
+        });
+    }
+}
+
+impl<R> Drop for JoinHandle<R> {
+    fn drop(&mut self) {
+        if self.kills {
+            self.kill();
+        }
+    }
+}
+
 pub(crate) fn cancel(pool: &Inner, pending: &Pending) -> bool {
     if pending.is_complete() {
         return false;

@@ -14,6 +14,7 @@ use std::task;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
 
+use super::callback::Callbacks;
 use super::core::{Core, Source};
 use super::drive::Bells;
 use super::memory::Policy;
@@ -33,10 +34,10 @@ pub(crate) struct Inner {
     core: Mutex<Core>,
     /// The last worker is gone, or all are ready for the first time.
     changed: Condvar,
-    /// Memory may have come back.
+    /// Memory or room in the queue may have come back.
     pub(super) turned: Condvar,
-    /// Threads and workers that wait for memory.
-    pub(super) waiting_for_memory: AtomicU32,
+    /// Threads that wait for a turn, and workers.
+    pub(super) waiters: AtomicU32,
     /// Threads that are about to give memory back.
     pub(super) giving: AtomicU32,
     pub(super) poller: Poller,
@@ -49,13 +50,35 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     pub(super) program: Program,
     pub(crate) workers: usize,
-    pub(crate) attempts: u32,
+    pub(crate) settings: Settings,
+    /// Tasks that have not begun, at most.
+    queue_limit: usize,
     next_id: AtomicU64,
     /// Contexts that nobody needs any more, for the workers to hear of.
     forgotten: Mutex<Vec<u64>>,
     /// Of futures that have their answer, for the pool's thread to call.
     wakers: Mutex<Vec<task::Waker>>,
     thread: Mutex<Option<Thread<()>>>,
+    pub(super) callbacks: Callbacks,
+}
+
+/// What each task of a submission may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How often an item may be started when its worker dies under it.
+    pub(crate) attempts: u32,
+    /// How long an item may run.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What a pool is made with.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) settings: Settings,
+    pub(super) queue_limit: usize,
+    pub(super) program: Program,
+    pub(super) policy: Policy,
 }
 
 /// An answer that is to be given, and the payload that it ends.
@@ -64,16 +87,20 @@ pub(super) struct Resolved {
     pub(super) answer: Answer,
 }
 
+/// Whether a pool takes a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Yes,
+    Full,
+    Closed,
+}
+
 /// How long the death of a killed worker may take before it is reported as remaining.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 
 impl Inner {
-    pub(super) fn new(
-        config: Config,
-        attempts: u32,
-        program: Program,
-        policy: Policy,
-    ) -> io::Result<Arc<Self>> {
+    pub(super) fn new(plan: Plan) -> io::Result<Arc<Self>> {
+        let Plan { config, settings, queue_limit, program, policy } = plan;
         let (pulse, pulse_fd) = Pulse::create()?;
         let (memory, waker) = (Memory::new(policy.limit), Arc::new(Waker::new()?));
         let for_memory = waker.clone();
@@ -86,7 +113,7 @@ impl Inner {
             core: Mutex::new(Core::new(config, pulse)),
             changed: Condvar::new(),
             turned: Condvar::new(),
-            waiting_for_memory: AtomicU32::new(0),
+            waiters: AtomicU32::new(0),
             giving: AtomicU32::new(0),
             poller: Poller::new()?,
             waker,
@@ -94,7 +121,9 @@ impl Inner {
             policy,
             counters: Counters::default(),
             program,
-            attempts,
+            settings,
+            queue_limit,
+            callbacks: Callbacks::default(),
             next_id: AtomicU64::new(1),
             forgotten: Mutex::default(),
             wakers: Mutex::default(),
@@ -115,6 +144,8 @@ impl Inner {
     pub(super) fn with_core<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
         let mut core = self.lock();
         let acted = catch_unwind(AssertUnwindSafe(|| {
+            let now = core.now();
+            core.scheduler.tick(now);
             let result = act(&mut core);
             if !core.is_closed() {
                 core.pump(self);
@@ -137,7 +168,7 @@ impl Inner {
             // A system call even if nobody waits.
             self.changed.notify_all();
         }
-        if core.wants.take_news() && self.waiting_for_memory.load(Ordering::SeqCst) > 0 {
+        if core.wants.take_news() && self.waiters.load(Ordering::SeqCst) > 0 {
             self.turned.notify_all();
         }
         // Before the lock is released: what is over here has not given its memory back yet.
@@ -192,10 +223,10 @@ impl Inner {
     }
 
     /// Puts the items of a payload into the queue, or answers them at once.
-    pub(super) fn submit(&self, id: u64, payload: Arc<Payload>, items: u32, attempts: u32) {
+    pub(super) fn submit(&self, id: u64, payload: Arc<Payload>, items: u32, settings: Settings) {
         self.counters.tasks_submitted.add(items.into());
         let pending = payload.pending.clone();
-        let refused = self.with_core(|core| core.submit(id, payload, items, attempts));
+        let refused = self.with_core(|core| core.submit(id, payload, items, settings));
         if let Err(refused) = refused {
             self.counters.tasks_failed.add(items.into());
             let fault = match refused {
@@ -204,6 +235,32 @@ impl Inner {
             };
             let _nobody_waits =
                 pending.answer(Answer { first: 0, count: items, result: Err(fault) });
+        }
+    }
+
+    /// Whether a task may be submitted now.
+    pub(super) fn admits(&self) -> Admission {
+        let core = self.lock();
+        if core.takes_nothing() {
+            return Admission::Closed;
+        }
+        // Counted only where somebody asks for it.
+        let is_full = self.queue_limit < usize::MAX && core.scheduler.unbegun() >= self.queue_limit;
+        if is_full { Admission::Full } else { Admission::Yes }
+    }
+
+    /// Waits until the queue has room.
+    pub(super) fn wait_for_room(&self) {
+        if self.queue_limit == usize::MAX || self.is_own_thread() {
+            return;
+        }
+        let _waiting = self.waiting();
+        loop {
+            let turn = self.lock().wants.turns();
+            if self.admits() != Admission::Full {
+                return;
+            }
+            self.wait_for_turn(turn);
         }
     }
 

@@ -66,6 +66,11 @@ impl Wants {
         self.is_news = true;
     }
 
+    /// How many turns there were.
+    pub(super) fn turns(&self) -> u64 {
+        self.turns
+    }
+
     /// Whether the requests are to be looked at.
     pub(super) fn are_due(&self) -> bool {
         !self.list.is_empty() && self.looked_at != self.turns
@@ -115,11 +120,11 @@ impl Inner {
         }
         // The pool's own thread runs wakers, and is what others wait for.
         let waits = waits && !self.is_own_thread();
-        let _waiting = Waiting::begin(self);
+        let _waiting = self.waiting();
         let mut hopes = self.policy.waits;
         loop {
             self.memory.await_memory();
-            let turn = self.lock().wants.turns;
+            let turn = self.lock().wants.turns();
             hopes = hopes && self.may_free_memory();
             if !hopes {
                 // What workers have let go of may not have been heard yet.
@@ -129,7 +134,10 @@ impl Inner {
             match self.memory.alloc_inbound(len, zeroed, meanwhile) {
                 // More than there can ever be is not worth waiting for.
                 Err(Error::OutOfMemory { wanted, limit }) if wanted > limit => hopes = false,
-                Err(Error::OutOfMemory { .. }) if waits => self.wait_for_turn(turn),
+                Err(Error::OutOfMemory { .. }) if waits => {
+                    self.counters.memory_waits.add(1);
+                    self.wait_for_turn(turn);
+                }
                 done => return done,
             }
         }
@@ -144,12 +152,19 @@ impl Inner {
         is_under_way || self.giving.load(Ordering::SeqCst) > 0 || self.has_forgotten()
     }
 
-    fn wait_for_turn(&self, last: u64) {
-        self.counters.memory_waits.add(1);
+    /// Waits until something has happened since then.
+    pub(super) fn wait_for_turn(&self, last: u64) {
         let mut core = self.lock();
         while core.wants.turns == last {
             core = self.turned.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// This thread waits for turns, until what this returns is dropped. To be said before it looks at
+    /// what it waits for.
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
     }
 
     /// This thread is about to give memory back; it has, when what this returns is dropped.
@@ -191,14 +206,14 @@ impl Inner {
     /// Requests of a worker that is dead.
     pub(super) fn forget_wants(&self, core: &mut Core, worker: WorkerId) {
         while core.wants.take(worker).is_some() {
-            self.waiting_for_memory.fetch_sub(1, Ordering::SeqCst);
+            self.waiters.fetch_sub(1, Ordering::SeqCst);
         }
         core.wants.turn();
     }
 
     /// A worker asks for a block.
     pub(super) fn want(&self, core: &mut Core, want: Want) {
-        self.waiting_for_memory.fetch_add(1, Ordering::SeqCst);
+        self.waiters.fetch_add(1, Ordering::SeqCst);
         core.wants.add(want);
     }
 
@@ -222,7 +237,7 @@ impl Inner {
     fn answer_want(&self, worker: WorkerId, granted: Result<BlockName, (u64, u64)>) {
         self.with_core(|core| {
             if core.wants.take(worker).is_some() {
-                self.waiting_for_memory.fetch_sub(1, Ordering::SeqCst);
+                self.waiters.fetch_sub(1, Ordering::SeqCst);
             }
             let Some(peer) = core.peer(worker) else { return };
             let sent = peer.grant(granted, &self.memory);
@@ -231,19 +246,12 @@ impl Inner {
     }
 }
 
-/// A thread that waits for memory, while it does.
-struct Waiting<'p>(&'p Inner);
-
-impl<'p> Waiting<'p> {
-    fn begin(pool: &'p Inner) -> Self {
-        pool.waiting_for_memory.fetch_add(1, Ordering::SeqCst);
-        Waiting(pool)
-    }
-}
+/// A thread that waits for a turn, while it does.
+pub(super) struct Waiting<'p>(&'p Inner);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting_for_memory.fetch_sub(1, Ordering::SeqCst);
+        self.0.waiters.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -253,7 +261,7 @@ pub(super) struct Giving<'p>(&'p Inner);
 impl Drop for Giving<'_> {
     fn drop(&mut self) {
         self.0.giving.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting_for_memory.load(Ordering::SeqCst) > 0 {
+        if self.0.waiters.load(Ordering::SeqCst) > 0 {
             self.0.turn_over();
         }
     }

@@ -9,12 +9,14 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod callback;
 mod core;
 mod drive;
 mod error;
 mod handle;
 mod inner;
 mod memory;
+mod one;
 mod pack;
 mod payload;
 mod peer;
@@ -34,14 +36,15 @@ pub use self::builder::{Pool, PoolBuilder, StartMethod};
 pub use self::error::{
     Panicked, RemoteError, StartFailed, StartFailure, TaskError, TaskInfo, ValueError, WorkerDied,
 };
-pub use self::handle::JoinHandle;
+pub use self::handle::{AbortHandle, JoinHandle};
+pub use self::one::{TaskBuilder, TrySubmitError};
 pub use self::scheduler::Shutdown;
 pub use self::start::{__premain, init};
 pub use self::stats::Stats;
 pub use self::worker::{Worker, worker};
 
 pub(crate) use self::handle::cancel;
-pub(crate) use self::inner::Inner;
+pub(crate) use self::inner::{Inner, Settings};
 pub(crate) use self::payload::{Context, Packer};
 pub(crate) use self::pending::{Fault, Pending};
 pub(crate) use self::resolve::{Names, error_of, outcomes_of};

@@ -62,6 +62,7 @@ pub(crate) struct RawResult {
 pub(crate) enum Fault {
     Cancelled,
     Killed,
+    TimedOut(Duration),
     Closed,
     /// The pool is the parent's of this forked process.
     Forked,
@@ -87,6 +88,7 @@ impl Fault {
         match self {
             Fault::Cancelled => Fault::Cancelled,
             Fault::Killed => Fault::Killed,
+            Fault::TimedOut(after) => Fault::TimedOut(*after),
             Fault::Closed => Fault::Closed,
             Fault::Forked => Fault::Forked,
             Fault::Broken(failure) => Fault::Broken(failure.clone()),

@@ -93,6 +93,7 @@ pub(crate) fn error_of<R>(fault: Fault, names: &Names) -> TaskError {
     match fault {
         Fault::Cancelled => TaskError::Cancelled,
         Fault::Killed => TaskError::Killed,
+        Fault::TimedOut(after) => TaskError::TimedOut { after, task: names.info() },
         Fault::Closed => TaskError::PoolClosed,
         Fault::Forked => TaskError::ForkedHandle,
         Fault::Broken(failure) => TaskError::PoolBroken(failure),

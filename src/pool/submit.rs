@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::handle::JoinHandle;
-use super::inner::Inner;
+use super::inner::{Inner, Settings};
 use super::payload::{Context, Packer, Parcel, Payload};
 use super::pending::{Answer, Fault, Pending};
 use super::resolve::Names;
@@ -23,31 +23,61 @@ impl Inner {
     pub(super) fn submit_one<C: Call<Context = ()>>(
         self: &Arc<Self>,
         argument: C::Item,
+        settings: Settings,
         is_here: bool,
     ) -> JoinHandle<C::Output>
     where
         C::Item: Data,
         C::Output: Data,
     {
-        let argument_type = std::any::type_name::<C::Item>();
+        let packed = if is_here { self.pack_one(&argument, true) } else { Err(Fault::Forked) };
+        drop(argument);
+        self.submit_one_packed::<C>(packed, settings)
+    }
+
+    /// The same without waiting for memory; if there is none now, the argument comes back.
+    pub(super) fn try_submit_one<C: Call<Context = ()>>(
+        self: &Arc<Self>,
+        argument: C::Item,
+        settings: Settings,
+    ) -> Result<JoinHandle<C::Output>, C::Item>
+    where
+        C::Item: Data,
+        C::Output: Data,
+    {
+        let packed = self.pack_one(&argument, false);
+        if packed.as_ref().is_err_and(Fault::is_out_of_memory) {
+            return Err(argument);
+        }
+        drop(argument);
+        Ok(self.submit_one_packed::<C>(packed, settings))
+    }
+
+    fn submit_one_packed<C: Call<Context = ()>>(
+        self: &Arc<Self>,
+        packed: Result<Packer, Fault>,
+        settings: Settings,
+    ) -> JoinHandle<C::Output>
+    where
+        C::Item: Data,
+        C::Output: Data,
+    {
         let names = Names {
             id: self.next_id(),
             item: None,
             function: C::function(),
-            argument: argument_type,
+            argument: std::any::type_name::<C::Item>(),
         };
-        let packed = if is_here { self.pack_one(&argument) } else { Err(Fault::Forked) };
-        drop(argument);
         let pending = match packed {
-            Ok(packer) => self.submit_packed::<C>(names.id, packer, None, self.attempts),
+            Ok(packer) => self.submit_packed::<C>(names.id, packer, None, settings),
             Err(fault) => self.refused(1, fault),
         };
         JoinHandle::new(self.clone(), pending, names)
     }
 
-    fn pack_one<T: Serialize>(self: &Arc<Self>, value: &T) -> Result<Packer, Fault> {
+    fn pack_one<T: Serialize>(self: &Arc<Self>, value: &T, waits: bool) -> Result<Packer, Fault> {
         let mut packer = self.packer();
-        packer.push(value, true)?;
+        packer.push(value, waits)?;
         Ok(packer)
     }
 
@@ -61,7 +91,7 @@ impl Inner {
         self: &Arc<Self>,
         value: &T,
     ) -> Result<Arc<Context>, Fault> {
-        let parcel = self.finish(self.pack_one(value)?)?;
+        let parcel = self.finish(self.pack_one(value, true)?)?;
         Ok(Arc::new(Context::new(self.next_id(), parcel, Arc::downgrade(self))))
     }
 
@@ -71,7 +101,7 @@ impl Inner {
         id: u64,
         packer: Packer,
         context: Option<Arc<Context>>,
-        attempts: u32,
+        settings: Settings,
     ) -> Arc<Pending> {
         let items = packer.count();
         if items == 0 {
@@ -85,7 +115,7 @@ impl Inner {
         };
         let pending = Arc::new(Pending::of_bytes(items, parcel.bytes_out_of_band));
         let payload = Payload { parcel, entry, context, pending: pending.clone() };
-        self.submit(id, Arc::new(payload), items, attempts);
+        self.submit(id, Arc::new(payload), items, settings);
         pending
     }
 

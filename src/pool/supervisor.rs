@@ -59,13 +59,15 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         inner.grant_wants();
         let (timeout, over) = {
             let mut core = inner.lock();
-            core.looks = core.scheduler.is_laden();
-            (next_timeout(&core), core.is_closed() || core.scheduler.is_closed())
+            let timeout = next_timeout(&core);
+            core.wakes_at = core.now().saturating_add(timeout);
+            (timeout, core.is_closed() || core.scheduler.is_closed())
         };
         if over {
             return Ok(());
         }
-        inner.poller.wait(&mut tokens, timeout)?;
+        inner.poller.wait(&mut tokens, Some(timeout))?;
+        inner.lock().wakes_at = Duration::ZERO;
         for &token in &tokens {
             handle(inner, Source::from_token(token))?;
         }
@@ -74,6 +76,10 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         }
         inner.with_core(|core| {
             let now = core.now();
+            if core.scheduler.poll_timeout().is_some_and(|at| at <= now) {
+                // What has been published in time counts.
+                core.scan(inner);
+            }
             core.scheduler.handle_timeout(now);
             check_deadlines(core);
         });
@@ -82,14 +88,14 @@ fn supervise(inner: &Inner) -> io::Result<()> {
     }
 }
 
-fn next_timeout(core: &Core) -> Option<Duration> {
-    if core.needs_thread() {
-        return Some(Duration::ZERO);
+fn next_timeout(core: &Core) -> Duration {
+    if core.has_orders() {
+        return Duration::ZERO;
     }
-    let backoff = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
+    let due = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
     let start = core.start_deadline().map(|at| at.saturating_duration_since(Instant::now()));
     // Memory that became idle meanwhile is given back.
-    [backoff, start, Some(IDLE)].into_iter().flatten().min()
+    [due, start].into_iter().flatten().min().map_or(IDLE, |earliest| earliest.min(IDLE))
 }
 
 fn check_deadlines(core: &mut Core) {

@@ -19,6 +19,9 @@ pub(crate) struct Config {
     /// limit such work would go round for ever.
     pub(crate) max_fruitless_deaths: u32,
     pub(crate) backoff: Backoff,
+    /// A worker that has not begun its first task after so long hangs, and so after the task's own
+    /// timeout if that is shorter.
+    pub(crate) hang: Duration,
 }
 
 /// How long a slot waits before it starts a worker again: `first`, then twice as long each time, at most `max`.
@@ -133,8 +136,12 @@ pub(crate) enum Action {
     /// Hand the task to this worker. `attempt` counts from 1; a run that another task spoilt is not counted.
     Send { worker: WorkerId, task: TaskId, attempt: u32, spec: TaskSpec },
     /// Take the task back from this worker, unless it has started it: an idle one could have it, or what
-    /// the worker runs takes long. If it could be taken, answer with [`Scheduler::revoked`](super::Scheduler::revoked).
+    /// the worker runs takes long, or it does not begin what it has. Answer with
+    /// [`Scheduler::revoked`](super::Scheduler::revoked) or [`Scheduler::begun`](super::Scheduler::begun).
     Revoke { worker: WorkerId, task: TaskId },
+    /// Its time is over: look which item this worker runs, and answer with
+    /// [`Scheduler::progress`](super::Scheduler::progress).
+    Look { worker: WorkerId, task: TaskId },
     /// Kill the process (and its group); answer with `WorkerDied` once it is gone and drained.
     KillWorker { worker: WorkerId },
     /// Ask the process to end; it has nothing left to do. Answer with `WorkerDied`.
@@ -154,6 +161,8 @@ pub(crate) enum Resolution {
     Killed,
     /// Its worker died under it `attempts` times, which is its limit; this one was the last.
     WorkerDied { worker: WorkerId, attempts: u32 },
+    /// It ran for longer than it may; its worker is dead.
+    TimedOut { after: Duration },
     /// The pool cannot keep workers alive.
     Broken,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::event::{
     Action, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
 };
-use super::slot::{Fate, Order, Sent, Slot, Slots, State, Why};
+use super::slot::{Check, Fate, Order, Sent, Slot, Slots, State, Why};
 use super::task::{Place, TaskId, TaskSpec, Tasks};
 
 /// Which worker runs which task, and what becomes of tasks and workers when something dies.
@@ -32,7 +32,9 @@ use super::task::{Place, TaskId, TaskSpec, Tasks};
 /// [`handle_timeout`](Self::handle_timeout) unless something happens before. An action is made up
 /// when it is polled, so it is never out of date: a task withdrawn between two polls is not sent.
 ///
-/// `now` is the time since the pool was made. It decides only when a slot has backed off long enough.
+/// `now` is the time since the pool was made. It decides when a slot has backed off long enough, and
+/// when a task has run too long. [`tick`](Self::tick) tells it before everything else that has no
+/// time of its own.
 ///
 /// What was completed must be told before the death of the worker that completed it; then a result
 /// beats a kill that came too late. Events of former generations, of unknown tasks and of workers
@@ -55,6 +57,7 @@ pub(crate) struct Scheduler {
     fruitless_deaths: u32,
     /// When it was last looked for tasks that take long.
     looked_at: Duration,
+    now: Duration,
     #[cfg(test)]
     plant: Option<super::sim::Plant>,
 }
@@ -98,6 +101,12 @@ impl Scheduler {
         self.tasks.queued()
     }
 
+    /// Tasks that are not known to have begun.
+    pub(crate) fn unbegun(&self) -> usize {
+        let busy = self.slots.iter().filter(|(_, slot)| !slot.sent.is_empty()).count();
+        (self.tasks.queued() + self.tasks.sent()).saturating_sub(busy)
+    }
+
     /// Tasks that a worker runs or has next to it, and that are not resolved.
     pub(crate) fn sent(&self) -> usize {
         self.tasks.sent()
@@ -111,6 +120,11 @@ impl Scheduler {
     /// Whether so many starts failed in a row that the pool breaks if nobody is ready.
     pub(crate) fn is_short_of_workers(&self) -> bool {
         self.start_failures >= self.config.max_start_failures
+    }
+
+    /// Whether it takes tasks.
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -138,6 +152,7 @@ impl Scheduler {
             start_failures: 0,
             fruitless_deaths: 0,
             looked_at: Duration::ZERO,
+            now: Duration::ZERO,
             #[cfg(test)]
             plant: None,
         }
@@ -204,15 +219,29 @@ impl Scheduler {
 
 // What happened.
 impl Scheduler {
+    /// It is so late.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+    }
+
     /// A task that was sent has been taken back before the worker started it: it is queued again,
     /// before all others.
     pub(crate) fn revoked(&mut self, worker: WorkerId, task: TaskId) {
         assert!(self.slots.is_live(worker), "a task is taken back from the worker that has it");
+        let (now, hang) = (self.now, self.config.hang);
         self.slots.update(worker.slot, |slot| {
             let at = slot.sent.iter().position(|sent| sent.task == task);
-            let sent = slot.sent.remove(at.expect("a sent task is in its worker's list"));
+            let at = at.expect("a sent task is in its worker's list");
+            let has_hung = at == 0 && slot.is_late(now, hang);
+            let sent = slot.sent.remove(at);
             assert!(sent.is_some_and(|sent| sent.fate == Fate::Live), "only what lives is taken");
             slot.condemn_if_zombie_leads();
+            if has_hung {
+                // It had time enough to begin. That is nobody's fault.
+                slot.condemn(Why::Ordered);
+            } else if at == 0 {
+                slot.begin_head(now, hang);
+            }
         });
         #[cfg(test)]
         if self.plant == Some(super::sim::Plant::RevokedLost) {
@@ -220,6 +249,37 @@ impl Scheduler {
         }
         self.tasks.requeue(task);
         self.settle();
+    }
+
+    /// A task could not be taken back: its worker has begun it, or is dead.
+    pub(crate) fn begun(&mut self, worker: WorkerId, task: TaskId) {
+        let is_first = |slot: &Slot| slot.sent.front().is_some_and(|head| head.task == task);
+        if self.slots.is_live(worker) && is_first(self.slots.get(worker.slot)) {
+            let hang = self.config.hang;
+            self.slots.update(worker.slot, |slot| slot.arm(hang));
+        }
+    }
+
+    /// A worker whose time is over runs this item of its first task.
+    pub(crate) fn progress(&mut self, worker: WorkerId, task: TaskId, item: u32) {
+        if !self.slots.is_live(worker) || self.slots.get(worker.slot).state != State::Ready {
+            return;
+        }
+        let Some((now, spec)) = self.tasks.spec(task).map(|spec| (self.now, spec)) else { return };
+        let item = spec.clamp(item);
+        #[cfg(test)]
+        let planted = self.plant;
+        self.slots.update(worker.slot, |slot| {
+            let is_first = slot.sent.front().is_some_and(|head| head.task == task);
+            let is_over = is_first && slot.is_overdue(spec.first, item, now);
+            #[cfg(test)]
+            let is_over = is_over && planted != Some(super::sim::Plant::OverdueForgiven);
+            if is_over {
+                slot.sent[0].fate = Fate::Overdue { item };
+                slot.condemn(Why::Ordered);
+            }
+        });
+        self.check();
     }
 
     /// A worker gave the results of a task, which ran so long. Says whether they count.
@@ -239,15 +299,17 @@ impl Scheduler {
             return Delivery::Violation;
         };
         self.fruitless_deaths = 0;
+        let (now, hang) = (self.now, self.config.hang);
         self.slots.update(worker.slot, |slot| {
             slot.unproven = 0;
             slot.sent.pop_front();
             slot.learn(elapsed);
+            slot.begin_head(now, hang);
             slot.condemn_if_zombie_leads();
         });
         let delivery = match sent.fate {
             Fate::Zombie => Delivery::Discard,
-            Fate::Live | Fate::Doomed => {
+            Fate::Live | Fate::Doomed | Fate::Overdue { .. } => {
                 let _spec = self.tasks.resolve(task);
                 #[cfg(test)]
                 self.plant_double_result(sent, _spec);
@@ -260,6 +322,7 @@ impl Scheduler {
 
     /// Something happened to a worker.
     pub(crate) fn handle_event(&mut self, event: Event, now: Duration) {
+        self.tick(now);
         let worker = event.worker();
         if !self.slots.is_live(worker) {
             return;
@@ -275,6 +338,14 @@ impl Scheduler {
 
     /// Time has passed. Harmless when called too early or too often.
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        self.tick(now);
+        while let Some((worker, check)) = self.slots.next_check(now, self.config.hang) {
+            match check {
+                Check::Later => {}
+                Check::Ask(task) => self.outbox.push_back(Action::Revoke { worker, task }),
+                Check::Look(task) => self.outbox.push_back(Action::Look { worker, task }),
+            }
+        }
         let wanted = self.wants_workers();
         #[cfg(test)]
         let wanted = wanted && self.plant != Some(super::sim::Plant::TimeoutLost);
@@ -313,11 +384,6 @@ impl Scheduler {
         [self.slots.next_timeout(), look].into_iter().flatten().min()
     }
 
-    /// Whether it is to be looked for tasks that take long, since something waits behind them.
-    pub(crate) fn is_laden(&self) -> bool {
-        self.slots.any_laden()
-    }
-
     /// Checks what must hold between any two calls; linear in the number of workers.
     fn assert_invariants(&self) {
         self.tasks.assert_conserved();
@@ -325,7 +391,8 @@ impl Scheduler {
         let mut sent = 0;
         for (at, slot) in self.slots.iter() {
             let fated = |fate| slot.sent.iter().filter(move |sent| sent.fate == fate);
-            for Sent { task, .. } in fated(Fate::Live).chain(fated(Fate::Doomed)) {
+            let unresolved = slot.sent.iter().filter(|sent| sent.fate != Fate::Zombie);
+            for Sent { task, .. } in unresolved {
                 let place = self.tasks.place(*task);
                 assert_eq!(place, Some(Place::Sent { slot: at }), "a task is in exactly one place");
                 sent += 1;
@@ -397,6 +464,7 @@ impl Scheduler {
             match (fate, blamed) {
                 (Fate::Zombie, _) => {}
                 (Fate::Doomed, _) => self.resolve(task, Resolution::Killed),
+                (Fate::Overdue { item }, _) => self.time_out(task, item),
                 (Fate::Live, Some(blame)) => {
                     self.charge(worker, blame);
                     toll.blamed = true;
@@ -408,6 +476,14 @@ impl Scheduler {
             }
         }
         toll
+    }
+
+    fn time_out(&mut self, task: TaskId, item: u32) {
+        let (split, task, spec) = self.tasks.end_item(task, item);
+        self.outbox.extend(split.map(Action::Split));
+        let after = spec.timeout.unwrap_or_default();
+        let resolution = Resolution::TimedOut { after };
+        self.outbox.push_back(Action::Resolve { task, spec, resolution });
     }
 
     fn charge(&mut self, worker: WorkerId, blame: Blame) {
@@ -553,8 +629,12 @@ impl Scheduler {
         self.plant_send_to_condemned();
         let at = self.slots.least_loaded()?;
         let (task, spec, attempt) = self.tasks.take_next(at)?;
+        let (now, hang) = (self.now, self.config.hang);
         let generation = self.slots.update(at, |slot| {
-            slot.push(task);
+            slot.push(task, spec.timeout);
+            if slot.sent.len() == 1 {
+                slot.begin_head(now, hang);
+            }
             slot.generation
         });
         Some(Action::Send { worker: WorkerId { slot: at, generation }, task, attempt, spec })
@@ -647,7 +727,7 @@ impl Scheduler {
             |slot: &Slot| matches!(slot.state, State::Dying(..)) && slot.sent.len() < slot.credit;
         let condemned = self.slots.iter().find(|(_, slot)| dying(slot)).map(|(at, _)| at);
         if let Some(at) = condemned {
-            self.slots.update(at, |slot| slot.push(TaskId(0)));
+            self.slots.update(at, |slot| slot.push(TaskId(0), None));
         }
     }
 

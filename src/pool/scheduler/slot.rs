@@ -71,6 +71,8 @@ pub(super) struct Sent {
     pub(super) fate: Fate,
     /// Its worker was asked to give it back. If it is here still, it has been started.
     pub(super) asked: bool,
+    /// How long one of its items may run.
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What a sent task has to expect.
@@ -80,8 +82,31 @@ pub(super) enum Fate {
     Live,
     /// Killed while it runs: it completes before the worker dies, or is resolved as killed.
     Doomed,
+    /// This item has run for too long: the task completes before the worker dies, or the item is
+    /// resolved as timed out.
+    Overdue { item: u32 },
     /// Resolved already; only the worker does not know.
     Zombie,
+}
+
+/// What is known of the first task of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// Since when it is the first, or since when its worker is known to run this item.
+    pub(super) since: Duration,
+    /// The item that was seen last; `None` if it is not known to have begun.
+    pub(super) item: Option<u32>,
+}
+
+/// What is to be done about a worker whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Nothing, or not yet.
+    Later,
+    /// Its first task is to be asked back: if it can be had, the worker hangs.
+    Ask(TaskId),
+    /// It is to be looked which item it runs.
+    Look(TaskId),
 }
 
 #[derive(Debug)]
@@ -91,6 +116,9 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     /// What the worker was sent and has not completed, in order.
     pub(super) sent: VecDeque<Sent>,
+    pub(super) head: Head,
+    /// When to look at the first task, at the latest. It may be too early: then it is looked again.
+    check_at: Option<Duration>,
     /// How many it may have been sent; one while the task that it runs takes long.
     pub(super) credit: usize,
     /// It has completed something, or had nothing to do, since somebody last looked.
@@ -107,6 +135,8 @@ impl Slot {
             state: State::Starting(Order::Owed),
             generation: 0,
             sent: VecDeque::new(),
+            head: Head { since: Duration::ZERO, item: None },
+            check_at: None,
             credit: LEAST_CREDIT,
             has_moved: true,
             start_failures: 0,
@@ -126,11 +156,64 @@ impl Slot {
     }
 
     /// Adds a task behind those that were sent before.
-    pub(super) fn push(&mut self, task: TaskId) {
+    pub(super) fn push(&mut self, task: TaskId, timeout: Option<Duration>) {
         assert_eq!(self.state, State::Ready, "a worker gets nothing unless it is ready");
         assert!(self.sent.len() < self.credit, "a worker is sent no more than its credit");
         self.has_moved |= self.sent.is_empty();
-        self.sent.push_back(Sent { task, fate: Fate::Live, asked: false });
+        self.sent.push_back(Sent { task, fate: Fate::Live, asked: false, timeout });
+    }
+
+    /// There is another first task from now on, if there is one.
+    pub(super) fn begin_head(&mut self, now: Duration, hang: Duration) {
+        self.head = Head { since: now, item: None };
+        self.arm(hang);
+    }
+
+    /// Sees to it that it is looked at the first task in time.
+    pub(super) fn arm(&mut self, hang: Duration) {
+        let due = self.due(hang);
+        self.check_at = [self.check_at, due].into_iter().flatten().min();
+    }
+
+    /// When the time of the first task is over.
+    fn due(&self, hang: Duration) -> Option<Duration> {
+        let head = self.sent.front()?;
+        let may_hang = self.head.item.is_none() && !head.asked;
+        let limit = [head.timeout, may_hang.then_some(hang)].into_iter().flatten().min()?;
+        Some(self.head.since.saturating_add(limit))
+    }
+
+    /// Looks at the first task.
+    fn check(&mut self, now: Duration, hang: Duration) -> Check {
+        let due = self.due(hang);
+        self.check_at = due.filter(|&due| due > now);
+        let is_due = due.is_some() && self.check_at.is_none();
+        let Some(head) = self.sent.front_mut().filter(|_| is_due) else { return Check::Later };
+        if self.head.item.is_none() && !std::mem::replace(&mut head.asked, true) {
+            return Check::Ask(head.task);
+        }
+        if head.timeout.is_some() { Check::Look(head.task) } else { Check::Later }
+    }
+
+    /// The first task, which begins at item `first`, is known to run this item. Whether the item's
+    /// time is over.
+    pub(super) fn is_overdue(&mut self, first: u32, item: u32, now: Duration) -> bool {
+        if self.head.item.unwrap_or(first) != item {
+            self.head.since = now;
+        }
+        self.head.item = Some(item);
+        let due = self.due(Duration::MAX);
+        self.check_at = due.filter(|&due| due > now);
+        due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether the first task should have been begun by now.
+    pub(super) fn is_late(&self, now: Duration, hang: Duration) -> bool {
+        let Some(head) = self.sent.front().filter(|_| self.head.item.is_none()) else {
+            return false;
+        };
+        let limit = head.timeout.map_or(hang, |timeout| timeout.min(hang));
+        now >= self.head.since.saturating_add(limit)
     }
 
     /// Learns from how long a task has run how much to send.
@@ -183,6 +266,7 @@ impl Slot {
                 State::BackingOff { until } => Some(until),
                 _ => None,
             },
+            check_at: self.check_at.filter(|_| is_ready),
         }
     }
 }
@@ -196,6 +280,7 @@ struct Entries {
     laden: Option<usize>,
     is_owed: bool,
     backs_off_until: Option<Duration>,
+    check_at: Option<Duration>,
 }
 
 /// All slots, and what must be found among them without a search.
@@ -208,6 +293,8 @@ pub(super) struct Slots {
     laden: BTreeSet<(usize, usize)>,
     owed: BTreeSet<usize>,
     backing_off: BTreeSet<(Duration, usize)>,
+    /// Ready workers whose first task is to be looked at.
+    checks: BTreeSet<(Duration, usize)>,
     /// Slots that are not vacant.
     occupied: usize,
     #[cfg(test)]
@@ -222,6 +309,7 @@ impl Slots {
             laden: BTreeSet::new(),
             owed: (0..workers).collect(),
             backing_off: BTreeSet::new(),
+            checks: BTreeSet::new(),
             occupied: workers,
             #[cfg(test)]
             plant: None,
@@ -308,9 +396,20 @@ impl Slots {
         }))
     }
 
-    /// When the next slot has waited long enough.
+    /// When the next slot has waited long enough, or the next task is to be looked at.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
-        self.backing_off.first().map(|&(until, _)| until)
+        let (waits, check) = (self.backing_off.first(), self.checks.first());
+        [waits, check].into_iter().flatten().map(|&(at, _)| at).min()
+    }
+
+    /// Looks at the next first task whose time may be over.
+    pub(super) fn next_check(
+        &mut self,
+        now: Duration,
+        hang: Duration,
+    ) -> Option<(WorkerId, Check)> {
+        let &(_, at) = self.checks.first().filter(|&&(due, _)| due <= now)?;
+        Some(self.update(at, |slot| (slot.worker(at), slot.check(now, hang))))
     }
 
     /// A slot that has waited until `now`.
@@ -328,12 +427,13 @@ impl Slots {
     pub(super) fn assert_indexed(&self) {
         let mut named = 0;
         for (at, slot) in self.iter() {
-            let Entries { open, laden, is_owed, backs_off_until } = slot.entries();
+            let Entries { open, laden, is_owed, backs_off_until, check_at } = slot.entries();
             let expected = [
                 open.map(|load| self.open.contains(&(load, at))),
                 laden.map(|load| self.laden.contains(&(load, at))),
                 is_owed.then(|| self.owed.contains(&at)),
                 backs_off_until.map(|until| self.backing_off.contains(&(until, at))),
+                check_at.map(|due| self.checks.contains(&(due, at))),
             ];
             for present in expected.into_iter().flatten() {
                 assert!(present, "a slot is in the index that its state says");
@@ -343,24 +443,27 @@ impl Slots {
             assert!(slot.is_live() || slot.sent.is_empty(), "only a worker has sent tasks");
         }
         let loads = self.open.len() + self.laden.len();
-        let indexed = loads + self.owed.len() + self.backing_off.len();
+        let timed = self.backing_off.len() + self.checks.len();
+        let indexed = loads + self.owed.len() + timed;
         assert_eq!(named, indexed, "a slot is in no other index");
     }
 
     fn insert(&mut self, at: usize, entries: Entries) {
-        let Entries { open, laden, is_owed, backs_off_until } = entries;
+        let Entries { open, laden, is_owed, backs_off_until, check_at } = entries;
         self.open.extend(open.map(|load| (load, at)));
         self.laden.extend(laden.map(|load| (load, at)));
         self.owed.extend(is_owed.then_some(at));
         self.backing_off.extend(backs_off_until.map(|until| (until, at)));
+        self.checks.extend(check_at.map(|due| (due, at)));
     }
 
     fn remove(&mut self, at: usize, entries: Entries) {
-        let Entries { open, laden, is_owed, backs_off_until } = entries;
+        let Entries { open, laden, is_owed, backs_off_until, check_at } = entries;
         let removed = open.is_none_or(|load| self.open.remove(&(load, at)))
             & laden.is_none_or(|load| self.laden.remove(&(load, at)))
             & (!is_owed || self.owed.remove(&at))
-            & backs_off_until.is_none_or(|until| self.backing_off.remove(&(until, at)));
+            & backs_off_until.is_none_or(|until| self.backing_off.remove(&(until, at)))
+            & check_at.is_none_or(|due| self.checks.remove(&(due, at)));
         assert!(removed, "a slot is in the index that its state says");
     }
 }
@@ -372,6 +475,7 @@ impl Slot {
                 self.state = State::Starting(Order::Given);
                 // After 2^32 workers a name comes again; nobody remembers the first one.
                 self.generation = self.generation.wrapping_add(1);
+                self.check_at = None;
                 Action::Start { worker: self.worker(at) }
             }
             State::Dying(why, Order::Owed) => {
@@ -386,7 +490,7 @@ impl Slot {
         }
     }
 
-    fn worker(&self, slot: usize) -> WorkerId {
+    pub(super) fn worker(&self, slot: usize) -> WorkerId {
         WorkerId { slot, generation: self.generation }
     }
 }

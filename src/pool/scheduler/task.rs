@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A task's name, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +23,16 @@ pub(crate) struct TaskSpec {
     pub(crate) count: u32,
     /// How often an item may be started when its worker dies under it, at least once.
     pub(crate) attempts: u32,
+    /// How long an item may run.
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl TaskSpec {
+    /// The item of the range that is nearest.
+    pub(super) fn clamp(&self, item: u32) -> u32 {
+        item.clamp(self.first, self.last())
+    }
+
     fn last(&self) -> u32 {
         self.first + (self.count - 1)
     }
@@ -122,6 +130,10 @@ impl Tasks {
         self.table.get(&id).map(|task| task.place)
     }
 
+    pub(super) fn spec(&self, id: TaskId) -> Option<TaskSpec> {
+        self.table.get(&id).map(|task| task.spec)
+    }
+
     /// Adds a task at the end of the queue.
     pub(super) fn submit(&mut self, spec: TaskSpec) -> TaskId {
         assert!(spec.count >= 1, "a task has at least one item");
@@ -156,7 +168,10 @@ impl Tasks {
         let task = self.table.get_mut(&id).expect("a charged task is in the table");
         assert!(matches!(task.place, Place::Sent { .. }), "only a sent task is charged");
         if task.spec.count > 1 {
-            return self.split(id, item);
+            let split = self.split(id, item);
+            let is_last = self.table[&split.blamed].spec.attempts == 1;
+            let exhausted = is_last.then(|| (split.blamed, self.resolve(split.blamed)));
+            return Charge { split: Some(split), exhausted };
         }
         task.charged += 1;
         #[cfg(test)]
@@ -170,6 +185,16 @@ impl Tasks {
         }
         self.requeue(id);
         Charge { split: None, exhausted: None }
+    }
+
+    /// Ends one item of a sent task; the others are put before all others of the queue, uncharged.
+    pub(super) fn end_item(&mut self, id: TaskId, item: u32) -> (Option<Split>, TaskId, TaskSpec) {
+        let task = self.table.get(&id).expect("a task is ended once");
+        if task.spec.count == 1 {
+            return (None, id, self.resolve(id));
+        }
+        let split = self.split(id, item);
+        (Some(split), split.blamed, self.resolve(split.blamed))
     }
 
     /// Ends a task, wherever it is.
@@ -213,9 +238,10 @@ impl Tasks {
         }
     }
 
-    fn split(&mut self, from: TaskId, item: u32) -> Charge {
+    /// The item has had one attempt from now on.
+    fn split(&mut self, from: TaskId, item: u32) -> Split {
         let whole = self.table.remove(&from).expect("a task is split once");
-        let item = item.clamp(whole.spec.first, whole.spec.last());
+        let item = whole.spec.clamp(item);
         let before = whole.spec.part(whole.spec.first, item - whole.spec.first);
         let after = whole.spec.part(item.saturating_add(1), whole.spec.last() - item);
         #[cfg(test)]
@@ -227,9 +253,7 @@ impl Tasks {
         let after = after.map(|spec| self.create_first(spec, 0));
         let blamed = self.create_first(single, 1);
         let before = before.map(|spec| self.create_first(spec, 0));
-        let split = Some(Split { from, item, before, blamed, after });
-        let exhausted = (single.attempts == 1).then(|| (blamed, self.resolve(blamed)));
-        Charge { split, exhausted }
+        Split { from, item, before, blamed, after }
     }
 
     fn create_first(&mut self, spec: TaskSpec, charged: u32) -> TaskId {

@@ -9,11 +9,12 @@ const NOW: Duration = Duration::ZERO;
 
 fn config(workers: usize) -> Config {
     let backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_millis(40) };
-    Config { workers, max_start_failures: 5, max_fruitless_deaths: 3, backoff }
+    let hang = Duration::from_secs(10);
+    Config { workers, max_start_failures: 5, max_fruitless_deaths: 3, backoff, hang }
 }
 
 fn calls(count: u32, attempts: u32) -> TaskSpec {
-    TaskSpec { payload: 1, first: 0, count, attempts }
+    TaskSpec { payload: 1, first: 0, count, attempts, timeout: None }
 }
 
 fn drain(pool: &mut Scheduler) -> Vec<Action> {

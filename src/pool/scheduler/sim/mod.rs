@@ -45,6 +45,8 @@ pub(super) enum Plant {
     RevokedLost,
     /// A slot that has backed off is forgotten.
     TimeoutLost,
+    /// A task that runs too long is not ended.
+    OverdueForgiven,
     /// The dead worker's holds are kept.
     HoldNotReleased,
 }
@@ -155,12 +157,17 @@ fn an_attempt_counted_twice_is_caught() {
 
 #[test]
 fn a_task_that_is_taken_back_and_lost_is_caught() {
-    assert_caught(Plant::RevokedLost, "oracle: ");
+    assert_caught(Plant::RevokedLost, "a sent task is in one worker's list");
 }
 
 #[test]
 fn a_lost_timeout_is_caught() {
     assert_caught(Plant::TimeoutLost, "oracle: a start is missing");
+}
+
+#[test]
+fn a_task_that_runs_too_long_is_caught() {
+    assert_caught(Plant::OverdueForgiven, "oracle: ");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::super::{
 use super::Coverage;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 24] = [
+pub(super) const NOTEWORTHY: [&str; 28] = [
     "asked back from behind a long task",
     "attempts used up",
     "back-off",
@@ -23,8 +23,10 @@ pub(super) const NOTEWORTHY: [&str; 24] = [
     "cancelled",
     "completed",
     "completed although killed",
+    "completed although overdue",
     "death while idle",
     "death without blame",
+    "found hanging",
     "killed behind another",
     "killed in the queue",
     "killed while first",
@@ -38,6 +40,8 @@ pub(super) const NOTEWORTHY: [&str; 24] = [
     "split",
     "stale",
     "taken back",
+    "timed out alone",
+    "timed out in a chunk",
     "violation",
 ];
 
@@ -52,6 +56,8 @@ struct Chunk {
 enum Fate {
     Live,
     Doomed,
+    /// At this item.
+    Overdue(u32),
     Zombie,
 }
 
@@ -73,6 +79,9 @@ struct Seat {
     generation: u32,
     sent: VecDeque<(Chunk, Fate)>,
     credit: usize,
+    /// Since when it has its first task, or runs the item of it that was seen last.
+    since: Duration,
+    seen: Option<u32>,
     /// It completed something, or began to have work, since the last look.
     has_moved: bool,
     /// Tasks that it was asked to give back.
@@ -98,6 +107,8 @@ pub(super) struct Oracle {
     owed_resolutions: Vec<(TaskSpec, Resolution)>,
     owed_splits: Vec<(TaskId, u32, [Option<TaskSpec>; 3])>,
     owed_questions: Vec<(WorkerId, TaskId)>,
+    owed_looks: Vec<(WorkerId, TaskId)>,
+    now: Duration,
     looked_at: Duration,
     shutdown: Option<Shutdown>,
     broken: bool,
@@ -116,6 +127,8 @@ impl Oracle {
             generation: 0,
             sent: VecDeque::new(),
             credit: 2,
+            since: Duration::ZERO,
+            seen: None,
             has_moved: true,
             asked: Vec::new(),
             order_owed: false,
@@ -131,6 +144,8 @@ impl Oracle {
             owed_resolutions: Vec::new(),
             owed_splits: Vec::new(),
             owed_questions: Vec::new(),
+            owed_looks: Vec::new(),
+            now: Duration::ZERO,
             looked_at: Duration::ZERO,
             shutdown: None,
             broken: false,
@@ -215,17 +230,29 @@ impl Oracle {
 
     /// A task was taken back from a worker that had not started it.
     pub(super) fn revoked(&mut self, worker: WorkerId, task: TaskId) {
+        let (now, hang) = (self.now, self.config.hang);
         let seat = self.seat(worker).expect("oracle: taken back from a former worker");
         let at = seat.sent.iter().position(|(chunk, _)| chunk.task == Some(task));
-        let (chunk, fate) =
-            seat.sent.remove(at.expect("oracle: taken back from a stranger")).unwrap();
+        let at = at.expect("oracle: taken back from a stranger");
+        let (chunk, fate) = seat.sent.remove(at).unwrap();
         assert_eq!(fate, Fate::Live, "oracle: only what lives is taken back");
+        let limit = chunk.spec.timeout.map_or(hang, |timeout| timeout.min(hang));
+        let is_late = at == 0 && seat.seen.is_none() && now >= seat.since + limit;
+        if is_late {
+            seat.condemn(true);
+        } else if at == 0 {
+            (seat.since, seat.seen) = (now, None);
+        }
         if seat.sent.front().is_some_and(|&(_, fate)| fate == Fate::Zombie) {
             seat.condemn(true);
         }
         let asked = seat.asked.iter().position(|&asked| asked == task);
         let was_asked = asked.map(|at| seat.asked.remove(at)).is_some();
-        self.note(if was_asked { "moved" } else { "taken back" });
+        self.note(match (is_late, was_asked) {
+            (true, _) => "found hanging",
+            (_, true) => "moved",
+            _ => "taken back",
+        });
         self.release(worker, chunk.spec.payload);
         self.queue.push_front(chunk);
     }
@@ -235,6 +262,7 @@ impl Oracle {
         (worker, task, elapsed): (WorkerId, TaskId, Duration),
         answer: Delivery,
     ) {
+        let now = self.now;
         let Some(seat) = self.seat(worker) else {
             assert_eq!(answer, Delivery::Discard, "oracle: a former worker completes nothing");
             return self.note("stale");
@@ -246,6 +274,7 @@ impl Oracle {
             return self.note("violation");
         };
         seat.sent.pop_front();
+        (seat.since, seat.seen) = (now, None);
         seat.unproven = 0;
         let at_hand = elapsed.as_micros() * seat.credit as u128;
         seat.credit = match at_hand {
@@ -269,10 +298,31 @@ impl Oracle {
             self.count_resolved(chunk.spec);
             self.note(match fate {
                 Fate::Doomed => "completed although killed",
+                Fate::Overdue(_) => "completed although overdue",
                 _ => "completed",
             });
         }
         self.wind_down();
+    }
+
+    /// A worker whose time was over said which item of its first task it runs.
+    pub(super) fn progress(&mut self, worker: WorkerId, task: TaskId, item: u32) {
+        let now = self.now;
+        let Some(seat) = self.seat(worker).filter(|seat| seat.life == Life::Ready) else { return };
+        let Some((chunk, fate)) = seat.sent.front_mut() else { return };
+        if chunk.task != Some(task) {
+            return;
+        }
+        let TaskSpec { first, count, timeout, .. } = chunk.spec;
+        let item = item.clamp(first, first + count - 1);
+        if seat.seen.unwrap_or(first) != item {
+            seat.since = now;
+        }
+        seat.seen = Some(item);
+        if timeout.is_some_and(|timeout| now >= seat.since + timeout) {
+            *fate = Fate::Overdue(item);
+            seat.condemn(true);
+        }
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
@@ -366,6 +416,7 @@ impl Oracle {
             match (fate, blame.filter(|_| index == 0)) {
                 (Fate::Zombie, _) => {}
                 (Fate::Doomed, _) => self.owe(chunk.spec, Resolution::Killed),
+                (Fate::Overdue(item), _) => back.extend(self.time_out(chunk, item)),
                 (Fate::Live, None) => back.push_back(chunk),
                 (Fate::Live, Some(blame)) => back.extend(self.charge(worker, chunk, blame.item)),
             }
@@ -374,14 +425,27 @@ impl Oracle {
         self.queue = back;
     }
 
+    /// The other items of a task one of which ran too long.
+    fn time_out(&mut self, chunk: Chunk, item: u32) -> Vec<Chunk> {
+        let after = chunk.spec.timeout.expect("oracle: timed out without a timeout");
+        let resolution = Resolution::TimedOut { after };
+        if chunk.spec.count == 1 {
+            self.note("timed out alone");
+            self.owe(chunk.spec, resolution);
+            return Vec::new();
+        }
+        self.note("timed out in a chunk");
+        let parts @ [before, blamed, behind] = parts_around(chunk.spec, item);
+        self.owed_splits.push((chunk.task.unwrap(), item, parts));
+        self.owe(blamed.unwrap(), resolution);
+        let others = [before, behind].into_iter().flatten();
+        others.map(|spec| Chunk { task: None, spec }).collect()
+    }
+
     fn charge(&mut self, worker: WorkerId, chunk: Chunk, item: u32) -> Vec<Chunk> {
-        let TaskSpec { payload, first, count, attempts } = chunk.spec;
-        let end = first + count;
-        let item = item.max(first).min(end - 1);
-        let part = |from: u32, to: u32| (from < to).then_some((from, to - from));
-        let parts = [part(first, item), part(item, item + 1), part(item + 1, end)];
-        let parts = parts
-            .map(|part| part.map(|(first, count)| TaskSpec { payload, first, count, attempts }));
+        let TaskSpec { payload, first, count, attempts, .. } = chunk.spec;
+        let item = item.max(first).min(first + count - 1);
+        let parts = parts_around(chunk.spec, item);
         let task = if count == 1 { chunk.task } else { None };
         if count > 1 {
             self.owed_splits.push((chunk.task.unwrap(), item, parts));
@@ -409,6 +473,10 @@ impl Oracle {
                 self.expect_send(worker, task, attempt, spec);
             }
             Action::Revoke { worker, task } => self.expect_revoke(worker, task),
+            Action::Look { worker, task } => {
+                let owed = self.owed_looks.iter().position(|&look| look == (worker, task));
+                self.owed_looks.remove(owed.expect("oracle: looked without reason"));
+            }
             Action::KillWorker { worker } => self.expect_order(worker, |life| {
                 assert!(matches!(life, Life::Condemned { .. }), "oracle: killed without reason");
             }),
@@ -435,6 +503,7 @@ impl Oracle {
         assert!(self.owed_resolutions.is_empty(), "oracle: a resolution is missing");
         assert!(self.owed_splits.is_empty(), "oracle: a split is missing");
         assert!(self.owed_questions.is_empty(), "oracle: what waits is not asked back");
+        assert!(self.owed_looks.is_empty(), "oracle: what runs long is not looked at");
         let waits = !self.queue.is_empty() && self.seats.iter().any(Seat::has_credit);
         assert!(!waits, "oracle: work waits beside credit");
         let is_idle = |seat: &Seat| seat.has_credit() && seat.sent.is_empty();
@@ -447,6 +516,8 @@ impl Oracle {
     /// `handle_timeout(now)` was called. Who has completed nothing for ten milliseconds is to give up
     /// what lies behind the task that it runs.
     pub(super) fn looked(&mut self, now: Duration) {
+        self.now = now;
+        self.look_at_first_tasks();
         if now < self.looked_at + Duration::from_millis(10) {
             return;
         }
@@ -462,6 +533,27 @@ impl Oracle {
                 if *fate == Fate::Live && !seat.asked.contains(&task) {
                     self.owed_questions.push((worker, task));
                 }
+            }
+        }
+    }
+
+    /// Who has not begun its first task for long is asked for it, and then how far it is.
+    fn look_at_first_tasks(&mut self) {
+        for (slot, seat) in self.seats.iter().enumerate() {
+            let worker = WorkerId { slot, generation: seat.generation };
+            let Some((chunk, _)) = seat.sent.front().filter(|_| seat.life == Life::Ready) else {
+                continue;
+            };
+            let task = chunk.task.unwrap();
+            let is_over = |limit: Duration| self.now >= seat.since + limit;
+            let timeout = chunk.spec.timeout;
+            let hang = self.config.hang;
+            if seat.seen.is_none() && !seat.asked.contains(&task) {
+                if is_over(timeout.map_or(hang, |timeout| timeout.min(hang))) {
+                    self.owed_questions.push((worker, task));
+                }
+            } else if timeout.is_some_and(is_over) {
+                self.owed_looks.push((worker, task));
             }
         }
     }
@@ -509,11 +601,15 @@ impl Oracle {
         let charged = items[spec.first as usize].charged;
         assert_eq!(attempt, charged + 1, "oracle: only blamed attempts are counted");
         assert!(attempt <= spec.attempts, "oracle: no more attempts than the limit");
+        let now = self.now;
         let seat = self.seat(worker).expect("oracle: sent to a former worker");
         assert_eq!(seat.life, Life::Ready, "oracle: sent to a worker that is not ready");
         assert!(seat.has_credit(), "oracle: sent beyond credit");
         assert_eq!(Some(seat.sent.len()), least, "oracle: the least loaded worker is sent to");
         seat.has_moved |= seat.sent.is_empty();
+        if seat.sent.is_empty() {
+            (seat.since, seat.seen) = (now, None);
+        }
         seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
         *self.holds.entry((worker, spec.payload)).or_default() += 1;
     }
@@ -666,6 +762,14 @@ impl Oracle {
     fn note(&mut self, what: &'static str) {
         *self.coverage.entry(what).or_default() += 1;
     }
+}
+
+/// What lies before an item, the item, and what lies behind it.
+fn parts_around(spec: TaskSpec, item: u32) -> [Option<TaskSpec>; 3] {
+    let end = spec.first + spec.count;
+    let part =
+        |first: u32, to: u32| (first < to).then(|| TaskSpec { first, count: to - first, ..spec });
+    [part(spec.first, item), part(item, item + 1), part(item + 1, end)]
 }
 
 impl Seat {

@@ -26,6 +26,8 @@ struct Process {
     /// What the machine ordered; the process obeys some time later.
     kill: bool,
     stop: bool,
+    /// It does nothing until it is killed.
+    is_stuck: bool,
     inbox: VecDeque<(TaskId, TaskSpec)>,
     running: Option<Running>,
     /// Completed and not told yet.
@@ -45,6 +47,8 @@ struct Mood {
     idle_death: usize,
     false_blame: usize,
     lazy_poll: usize,
+    stuck: usize,
+    timeout: usize,
     shutdown: usize,
 }
 
@@ -70,6 +74,7 @@ impl World {
             max_start_failures: random.small(1, 6),
             max_fruitless_deaths: random.small(1, 6),
             backoff: Backoff { first: Duration::from_millis(10), max: Duration::from_millis(50) },
+            hang: Duration::from_millis(60),
         };
         let mood = Mood {
             death: [0, 3, 15, 40][random.below(4)],
@@ -77,6 +82,8 @@ impl World {
             idle_death: [0, 1, 30][random.below(3)],
             false_blame: [0, 10][random.below(2)],
             lazy_poll: [0, 20, 60][random.below(3)],
+            stuck: [0, 2, 10][random.below(3)],
+            timeout: [0, 30, 90][random.below(3)],
             shutdown: [0, 15, 60][random.below(3)],
         };
         let mut machine = Scheduler::new(config);
@@ -109,8 +116,13 @@ impl World {
         }
     }
 
-    /// From now on nothing dies but what was killed: all that was submitted must come to its end.
+    /// From now on nothing dies but what was killed: all that was submitted must come to its end. Who is
+    /// stuck in a task that may take for ever goes on; all others are found.
     pub(super) fn heal(&mut self) {
+        for process in self.processes.iter_mut().flatten() {
+            let may_last = |running: &Running| running.spec.timeout.is_none();
+            process.is_stuck &= !process.running.as_ref().is_some_and(may_last) && process.is_ready;
+        }
         self.rounds("an unresolved task", |world| world.oracle.is_resolved());
         self.perform_all();
     }
@@ -181,12 +193,15 @@ impl World {
             };
         }
         let is_idle = process.running.is_none() && process.inbox.is_empty();
+        if self.random.percent(self.mood.stuck) {
+            process.is_stuck = process.is_ready;
+        }
         let dies = match (process.is_ready, is_idle) {
             (false, _) => self.mood.start_failure,
             (true, true) => self.mood.idle_death,
             (true, false) => death,
         };
-        let obeys = process.kill || (process.stop && is_idle);
+        let obeys = process.kill || (process.stop && is_idle && !process.is_stuck);
         if self.random.percent(dies) || (obeys && self.random.percent(50)) {
             process.is_alive = false;
         } else if !process.is_ready {
@@ -202,7 +217,11 @@ impl World {
         let payload = self.runs.len() as u64;
         let single = self.random.percent(40);
         let count = if single { 1 } else { self.random.small(2, 20) };
-        let spec = TaskSpec { payload, first: 0, count, attempts: self.random.small(1, 3) };
+        let has_timeout = self.random.percent(self.mood.timeout);
+        let timeout = Duration::from_millis([5, 25, 100][self.random.below(3)]);
+        let timeout = has_timeout.then_some(timeout);
+        let spec =
+            TaskSpec { payload, first: 0, count, attempts: self.random.small(1, 3), timeout };
         let answer = self.machine.submit(spec);
         self.oracle.submitted(spec, answer);
         if let Ok(task) = answer {
@@ -260,7 +279,7 @@ impl World {
 impl World {
     /// Claims a task or runs one item.
     fn run(&mut self, slot: usize) {
-        let Some(process) = &mut self.processes[slot] else { return };
+        let Some(process) = self.processes[slot].as_mut().filter(|p| !p.is_stuck) else { return };
         let Some(running) = &mut process.running else {
             let claimed = process.inbox.pop_front();
             process.running = claimed.map(|(task, spec)| Running { task, spec, done: 0 });
@@ -278,6 +297,7 @@ impl World {
     fn behave_well(&mut self, slot: usize) {
         let Some(process) = &mut self.processes[slot] else { return };
         if process.kill || process.stop {
+            // Whoever is asked to end has nothing to be stuck in.
             process.is_alive = false;
         }
         if !process.is_alive {
@@ -286,10 +306,14 @@ impl World {
         if !process.is_ready {
             return self.tell_ready(slot);
         }
-        while self.is_busy(slot) {
+        while self.is_busy(slot) && !self.is_stuck(slot) {
             self.run(slot);
         }
         self.tell_completed(slot);
+    }
+
+    fn is_stuck(&self, slot: usize) -> bool {
+        self.processes[slot].as_ref().is_some_and(|process| process.is_stuck)
     }
 
     fn is_busy(&self, slot: usize) -> bool {
@@ -335,7 +359,20 @@ impl World {
             process.inbox.remove(at);
             self.machine.revoked(worker, task);
             self.oracle.revoked(worker, task);
+        } else {
+            self.machine.begun(worker, task);
         }
+    }
+
+    /// Looks which item a worker runs, if its status page was not scribbled on.
+    fn look(&mut self, worker: WorkerId, task: TaskId) {
+        let running = self.process(worker).running.as_ref();
+        let item = running.filter(|running| running.task == task);
+        let item = item.map_or(0, |running| running.spec.first + running.done);
+        let is_false = self.random.percent(self.mood.false_blame);
+        let item = if is_false { u32::MAX } else { item };
+        self.machine.progress(worker, task, item);
+        self.oracle.progress(worker, task, item);
     }
 
     fn suspect(&mut self, slot: usize) {
@@ -439,6 +476,7 @@ impl World {
                 self.process(worker).inbox.push_back((task, spec));
             }
             Action::Revoke { worker, task } => self.revoke(worker, task),
+            Action::Look { worker, task } => self.look(worker, task),
             Action::KillWorker { worker } => self.process(worker).kill = true,
             Action::StopWorker { worker } => self.process(worker).stop = true,
             Action::Split(split) => {
@@ -458,6 +496,7 @@ impl World {
             is_ready: false,
             kill: false,
             stop: false,
+            is_stuck: false,
             inbox: VecDeque::new(),
             running: None,
             outbox: VecDeque::new(),
