@@ -266,3 +266,67 @@ fn a_handle_may_kill_its_task_when_it_is_dropped() {
     assert_eq!(join(kept).expect("joining is not dropping"), 3);
     pool.end();
 }
+
+// ── the initializer ──────────────────────────────────────────────────────────
+
+static STATE: std::sync::OnceLock<Buffer<u64>> = std::sync::OnceLock::new();
+
+fn keep(numbers: Buffer<u64>) {
+    STATE.set(numbers).expect("it runs once in each worker");
+}
+
+fn state(at: usize) -> u64 {
+    STATE.get().map_or(0, |numbers| numbers[at])
+}
+
+#[test]
+fn every_worker_runs_the_initializer_before_its_first_task_and_so_does_the_next() {
+    let numbers: Buffer<u64> = (0..100_000).collect();
+    let mut pool = Marked::build(Pool::builder().workers(2).initializer(keep, numbers));
+    let results = pool.map(state, 0..100).chunk_size(1);
+    assert_eq!(results.map(Result::unwrap).sum::<u64>(), 4950);
+    let pids = pool.worker_pids();
+    pids.iter().for_each(|&pid| signal(pid, Signal::KILL));
+    pool.is_whole_without(&pids);
+    assert_eq!(join(pool.submit(state, 70_000)).unwrap(), 70_000);
+    pool.end();
+}
+
+fn cause(built: pannier::Result<Pool>) -> pannier::StartFailed {
+    match built {
+        Err(pannier::Error::StartFailed(failed)) => failed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_initializer_that_fails_breaks_the_pool_with_its_cause() {
+    let mark = common::unique("mark");
+    let build = || Pool::builder().workers(2).env(common::MARK, &mark);
+    let failed = cause(build().initializer(|()| panic!("no model"), ()).build());
+    let told = matches!(&failed.cause, pannier::StartFailure::Initializer(panicked) if panicked.message == "no model");
+    assert!(told, "{failed}");
+    let open = |path: String| std::fs::read(path).map(|_| ());
+    let failed = cause(build().try_initializer(open, "/nonexistent".into()).build());
+    assert!(failed.to_string().contains("No such file"), "{failed}");
+    let failed = cause(build().initializer(|()| std::process::exit(7), ()).build());
+    assert!(matches!(failed.cause, pannier::StartFailure::InitializerDied), "{failed}");
+    assert_eq!(failed.status, pannier::ExitStatus::Exited(7));
+    let failed = cause(build().initializer(|()| std::process::abort(), ()).build());
+    assert!(failed.status.to_string().contains("SIGABRT"), "{failed}");
+    eventually("nobody is left", || common::marked(&mark).is_empty());
+}
+
+#[test]
+fn an_initializer_that_fails_later_is_tried_again_while_others_work() {
+    let first_of_second = |()| {
+        let worker = pannier::worker().expect("it runs in a worker");
+        assert!(worker.id == 0 || worker.generation != 2, "once");
+    };
+    let mut pool = Marked::build(Pool::builder().workers(2).initializer(first_of_second, ()));
+    let pids = pool.worker_pids();
+    pids.iter().for_each(|&pid| signal(pid, Signal::KILL));
+    pool.is_whole_without(&pids);
+    assert_eq!(join(pool.submit(u32::count_ones, 7)).unwrap(), 3);
+    pool.end();
+}

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytemuck::Pod;
 
+use super::error::{RemoteError, StartFailed, StartFailure};
 use super::handle::JoinHandle;
+use super::initializer::Initializer;
 use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
 use super::one::{TaskBuilder, TrySubmitError};
@@ -22,6 +24,7 @@ use crate::buffer::{BufferMut, element_bytes};
 use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
+use crate::sys::child::ExitStatus;
 use crate::sys::epoch::OwnedHere;
 use crate::sys::{memory, spill};
 use crate::task::Function;
@@ -65,6 +68,7 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     settings: Settings,
     queue_limit: usize,
+    initializer: Option<Initializer>,
     memory_limit: Option<u64>,
     waits_for_memory: bool,
     spill: Option<PathBuf>,
@@ -110,6 +114,62 @@ impl PoolBuilder {
     /// ```
     pub fn start_method(mut self, m: StartMethod) -> Self {
         self.start_method = m;
+        self
+    }
+
+    /// What each worker runs before its first task, as `f(args)`: to load a model, or to open a file.
+    ///
+    /// When it panics or its process ends in it, the pool breaks with that cause if no worker is ready:
+    /// [`build`](Self::build) fails. Where others are ready it is tried again, later each time. How long
+    /// it takes is not limited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::sync::OnceLock;
+    ///
+    /// static FACTOR: OnceLock<u64> = OnceLock::new();
+    ///
+    /// let set = |factor: u64| { FACTOR.get_or_init(|| factor); };
+    /// let pool = pannier::Pool::builder().workers(1).initializer(set, 6).build()?;
+    /// assert_eq!(pool.submit(|n: u64| n * FACTOR.get().unwrap(), 7).join()?, 42);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn initializer<A: Data, F: Function<A, ()>>(mut self, f: F, args: A) -> Self {
+        // What it captures is as large as nothing, and so is it.
+        let run = move |args: A| {
+            f(args);
+            Ok(())
+        };
+        self.initializer = Some(Initializer::new(run, args));
+        self
+    }
+
+    /// The same with a function that may fail; its error is the cause in
+    /// [`StartFailed`](crate::StartFailed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use pannier::{Error, Pool, StartFailure};
+    ///
+    /// let open = |path: String| std::fs::File::open(path).map(|_| ());
+    /// let built = Pool::builder().workers(1).try_initializer(open, "/nonexistent".into()).build();
+    /// let Err(Error::StartFailed(failed)) = built else { panic!("there is no such file") };
+    /// assert!(matches!(failed.cause, StartFailure::InitializerFailed(_)));
+    /// ```
+    pub fn try_initializer<A: Data, E, F: Function<A, std::result::Result<(), E>>>(
+        mut self,
+        f: F,
+        args: A,
+    ) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let run = move |args: A| f(args).map_err(RemoteError::new);
+        self.initializer = Some(Initializer::new(run, args));
         self
     }
 
@@ -333,10 +393,18 @@ impl PoolBuilder {
             limit: self.memory_limit.unwrap_or_else(memory::total_memory),
             waits: self.waits_for_memory,
         };
-        let PoolBuilder { settings, queue_limit, program, .. } = self;
+        let PoolBuilder { settings, queue_limit, program, initializer, .. } = self;
         let inner = Inner::new(Plan { config, settings, queue_limit, program, policy })?;
         if let Some(folder) = &self.spill {
             inner.memory.spill_to(spill::open_folder(folder)?);
+        }
+        if let Some(prepared) = initializer.map(|initializer| initializer.pack(&inner)) {
+            let prepared = prepared.map_err(|error| {
+                let cause = StartFailure::InitializerFailed(RemoteError::new(error));
+                let status = ExitStatus::Unknown;
+                Error::StartFailed(StartFailed { cause, status, stderr_tail: None })
+            })?;
+            let _only = inner.initializer.set(prepared);
         }
         supervisor::start(&inner)?;
         let pool = Pool { inner: OwnedHere::new(inner) };
@@ -430,6 +498,7 @@ impl Pool {
             workers: None,
             settings: Settings { attempts: 2, timeout: None },
             queue_limit: usize::MAX,
+            initializer: None,
             memory_limit: None,
             waits_for_memory: true,
             spill: None,

@@ -272,7 +272,7 @@ impl Core {
             std::mem::take(&mut self.starts).into_iter().partition(|w| self.unwanted.remove(w));
         let unwanted: Vec<WorkerId> = unwanted;
         for worker in unwanted {
-            self.tell(Event::StartFailed { worker });
+            self.tell(Event::StartFailed { worker, is_fatal: false });
         }
         wanted
     }

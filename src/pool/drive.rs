@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Source};
+use super::initializer::welcome;
 use super::inner::Inner;
 use super::peer::Answer;
 use super::pending::Pending;
@@ -206,7 +207,7 @@ fn hear(core: &mut Core, inner: &Inner, worker: WorkerId) {
     let Some(peer) = core.peer(worker) else { return };
     match peer.finish_handshake() {
         Some(Answer::NotYet) => return,
-        Some(Answer::Ready) => return core.tell(Event::WorkerReady { worker }),
+        Some(Answer::Ready) => return welcome(core, inner, worker),
         Some(Answer::Unfit) => {
             inner.bells.sockets.remove(&peer.end);
             return peer.kill();

@@ -338,6 +338,8 @@ pub enum StartFailure {
     Initializer(Panicked),
     /// The initializer returned an error.
     InitializerFailed(RemoteError),
+    /// Its process ended in its initializer; the status says how.
+    InitializerDied,
 }
 
 impl std::error::Error for StartFailure {}
@@ -360,6 +362,7 @@ impl fmt::Display for StartFailure {
             ),
             StartFailure::Initializer(panicked) => write!(f, "its initializer {panicked}"),
             StartFailure::InitializerFailed(error) => write!(f, "its initializer failed: {error}"),
+            StartFailure::InitializerDied => f.write_str("it died in its initializer"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task;
 use std::thread::JoinHandle as Thread;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::callback::Callbacks;
 use super::core::{Core, Source};
 use super::drive::Bells;
+use super::initializer::Prepared;
 use super::memory::Policy;
 use super::payload::Payload;
 use super::pending::{Answer, Fault, Wake};
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     wakers: Mutex<Vec<task::Waker>>,
     thread: Mutex<Option<Thread<()>>>,
     pub(super) callbacks: Callbacks,
+    /// What each worker runs first.
+    pub(super) initializer: OnceLock<Prepared>,
 }
 
 /// What each task of a submission may do.
@@ -124,6 +127,7 @@ impl Inner {
             settings,
             queue_limit,
             callbacks: Callbacks::default(),
+            initializer: OnceLock::new(),
             next_id: AtomicU64::new(1),
             forgotten: Mutex::default(),
             wakers: Mutex::default(),

@@ -14,6 +14,7 @@ mod core;
 mod drive;
 mod error;
 mod handle;
+mod initializer;
 mod inner;
 mod memory;
 mod one;

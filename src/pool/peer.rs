@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::error::StartFailure;
+use super::initializer::TASK;
 use super::payload::{Context, Payload};
 use super::scheduler::{Blame, TaskId, TaskSpec, WorkerId};
 use super::stderr::StderrTail;
@@ -58,6 +59,11 @@ pub(super) enum Stage {
     Starting {
         hello: Hello,
         deadline: Instant,
+    },
+    /// It runs the initializer, which it may claim under this number.
+    Initialising {
+        claim: u64,
+        payload: Arc<Payload>,
     },
     /// It cannot be used, and is on its way out.
     Unfit(StartFailure),
@@ -120,7 +126,34 @@ impl Peer {
 
     /// Whether what it publishes is looked at: it has answered the handshake, and said no nonsense.
     pub(super) fn is_heard(&self) -> bool {
-        matches!(self.stage, Stage::Ready | Stage::Killed) && !self.is_deaf
+        let has_answered =
+            matches!(self.stage, Stage::Initialising { .. } | Stage::Ready | Stage::Killed);
+        has_answered && !self.is_deaf
+    }
+
+    /// Sends the initializer; the worker is not ready before it has run it.
+    pub(super) fn initialise(
+        &mut self,
+        payload: Arc<Payload>,
+        memory: &Memory,
+    ) -> io::Result<SendState> {
+        let claim = self.end.offer();
+        let spec = TaskSpec { payload: TASK, first: 0, count: 1, attempts: 1, timeout: None };
+        let task = TaskId(TASK);
+        let dispatch = Dispatch { task, attempt: 1, spec, payload: payload.clone(), claim };
+        self.stage = Stage::Initialising { claim, payload };
+        self.send_task(&dispatch, memory)
+    }
+
+    /// It has come through the initializer.
+    pub(super) fn is_initialised(&mut self) {
+        self.stage = Stage::Ready;
+    }
+
+    /// It cannot be used.
+    pub(super) fn refuse(&mut self, cause: StartFailure) {
+        self.stage = Stage::Unfit(cause);
+        self.kill();
     }
 
     /// Ends the process and its group.

@@ -5,11 +5,15 @@
 //! Does not know: what follows for the tasks.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::core::Core;
+use super::initializer::{TASK, judge};
 use super::inner::Inner;
 use super::memory::Want;
+use super::payload::Payload;
+use super::peer::Stage;
 use super::pending::{Fault, RawResult};
 use super::scheduler::{Delivery, Event, TaskId, WorkerId};
 use crate::channel::{
@@ -126,9 +130,21 @@ fn end_task(
     core: &mut Core,
     inner: &Inner,
     worker: WorkerId,
-    Over { task, mut results, elapsed }: Over,
+    Over { task, results, elapsed }: Over,
     result: Result<RawResult, Fault>,
 ) -> Result<(), Nonsense> {
+    let peer = core.peer(worker).ok_or(Nonsense)?;
+    if let Stage::Initialising { claim, payload } = &peer.stage {
+        if task.0 != TASK {
+            return Err(Nonsense);
+        }
+        let (slot, claim, payload) = (peer.slot(), *claim, payload.clone());
+        let kept = std::mem::take(&mut peer.keeping);
+        peer.end.settle(claim);
+        give_back(inner, slot, &payload, (results, &kept));
+        judge(core, inner, worker, result);
+        return Ok(());
+    }
     let verdict = core.scheduler.complete(worker, task, elapsed);
     let peer = core.peer(worker).ok_or(Nonsense)?;
     let kept = std::mem::take(&mut peer.keeping);
@@ -138,15 +154,25 @@ fn end_task(
     let slot = peer.slot();
     let sent = peer.sent.pop_front().ok_or(Nonsense)?;
     peer.end.settle(sent.claim);
-    let arguments = &sent.payload.parcel.names;
-    results.retain(|name| arguments.binary_search(name).is_err());
-    results.sort_unstable();
-    results.dedup();
-    inner.memory.complete(slot, arguments, &results, &kept);
+    give_back(inner, slot, &sent.payload, (results, &kept));
     if verdict == Delivery::Deliver {
         core.deliver(inner, sent.spec, result);
     }
     Ok(())
+}
+
+/// Notes what a worker holds no more now that it has run this payload.
+fn give_back(
+    inner: &Inner,
+    slot: u32,
+    payload: &Payload,
+    (mut results, kept): (Vec<BlockName>, &BTreeSet<BlockName>),
+) {
+    let arguments = &payload.parcel.names;
+    results.retain(|name| arguments.binary_search(name).is_err());
+    results.sort_unstable();
+    results.dedup();
+    inner.memory.complete(slot, arguments, &results, kept);
 }
 
 /// Checks a result frame and takes hold of the blocks that it names.

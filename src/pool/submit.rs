@@ -75,7 +75,11 @@ impl Inner {
         JoinHandle::new(self.clone(), pending, names)
     }
 
-    fn pack_one<T: Serialize>(self: &Arc<Self>, value: &T, waits: bool) -> Result<Packer, Fault> {
+    pub(super) fn pack_one<T: Serialize>(
+        self: &Arc<Self>,
+        value: &T,
+        waits: bool,
+    ) -> Result<Packer, Fault> {
         let mut packer = self.packer();
         packer.push(value, waits)?;
         Ok(packer)
@@ -108,15 +112,27 @@ impl Inner {
             // Every item failed before it was packed.
             return Arc::new(Pending::new(0));
         }
-        let made = entry_name::<C>().and_then(|entry| Ok((entry, self.finish(packer)?)));
-        let (entry, parcel) = match made {
-            Ok(made) => made,
-            Err(fault) => return self.refused(items, fault),
-        };
+        match self.payload::<C>(packer, context) {
+            Ok(payload) => {
+                let pending = payload.pending.clone();
+                self.submit(id, Arc::new(payload), items, settings);
+                pending
+            }
+            Err(fault) => self.refused(items, fault),
+        }
+    }
+
+    /// The items that were packed, ready to be sent.
+    pub(super) fn payload<C: Call>(
+        &self,
+        packer: Packer,
+        context: Option<Arc<Context>>,
+    ) -> Result<Payload, Fault> {
+        let items = packer.count();
+        let entry = entry_name::<C>()?;
+        let parcel = self.finish(packer)?;
         let pending = Arc::new(Pending::of_bytes(items, parcel.bytes_out_of_band));
-        let payload = Payload { parcel, entry, context, pending: pending.clone() };
-        self.submit(id, Arc::new(payload), items, settings);
-        pending
+        Ok(Payload { parcel, entry, context, pending })
     }
 
     fn finish(&self, packer: Packer) -> Result<Parcel, Fault> {

@@ -138,7 +138,7 @@ fn start_worker(inner: &Inner, worker: WorkerId) {
                 core.last_failure =
                     Some(StartFailed { cause, status: ExitStatus::Unknown, stderr_tail: None });
                 core.take_unwanted(worker);
-                return core.tell(Event::StartFailed { worker });
+                return core.tell(Event::StartFailed { worker, is_fatal: false });
             }
         };
         inner.counters.workers_started.add(1);
@@ -209,16 +209,20 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     inner.forget_wants(core, worker);
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
-        let cause = match peer.stage {
-            Stage::Unfit(cause) => cause,
-            _ => StartFailure::Exited,
+        let (cause, is_fatal) = match peer.stage {
+            Stage::Unfit(
+                cause @ (StartFailure::Initializer(_) | StartFailure::InitializerFailed(_)),
+            ) => (cause, true),
+            Stage::Unfit(cause) => (cause, false),
+            Stage::Initialising { .. } => (StartFailure::InitializerDied, true),
+            _ => (StartFailure::Exited, false),
         };
         let stderr_tail = peer.stderr.text();
         // A worker that is ended because the pool is at its end has not failed.
         if !core.scheduler.is_closing() {
             core.last_failure = Some(StartFailed { cause, status, stderr_tail });
         }
-        return core.tell(Event::StartFailed { worker });
+        return core.tell(Event::StartFailed { worker, is_fatal });
     }
     if !core.scheduler.is_closing() {
         inner.counters.workers_died.add(1);

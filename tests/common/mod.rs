@@ -136,7 +136,8 @@ pub(crate) struct Marked {
     pids: BTreeSet<u32>,
 }
 
-const MARK: &str = "PANNIER_TEST_MARK";
+/// In the environment of all that a marked pool starts.
+pub(crate) const MARK: &str = "PANNIER_TEST_MARK";
 
 impl Marked {
     pub(crate) fn new(workers: usize) -> Self {
@@ -182,7 +183,7 @@ impl Deref for Marked {
 }
 
 /// The living processes with this mark.
-fn marked(mark: &str) -> Vec<u32> {
+pub(crate) fn marked(mark: &str) -> Vec<u32> {
     let wanted = format!("{MARK}={mark}");
     processes().filter(|&pid| environment(pid).contains(&wanted)).collect()
 }

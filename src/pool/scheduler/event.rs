@@ -62,8 +62,9 @@ pub(crate) enum Event {
     WorkerSuspect { worker: WorkerId },
     /// The process is gone, and all that it had completed has been told before.
     WorkerDied { worker: WorkerId, blame: Option<Blame> },
-    /// The process never became ready, and is gone or never was.
-    StartFailed { worker: WorkerId },
+    /// The process never became ready, and is gone or never was. The next one will fare no better, if
+    /// that is fatal.
+    StartFailed { worker: WorkerId, is_fatal: bool },
 }
 
 impl Event {
@@ -72,7 +73,7 @@ impl Event {
             Self::WorkerReady { worker }
             | Self::WorkerSuspect { worker }
             | Self::WorkerDied { worker, .. }
-            | Self::StartFailed { worker } => worker,
+            | Self::StartFailed { worker, .. } => worker,
         }
     }
 }

@@ -331,7 +331,12 @@ impl Scheduler {
             Event::WorkerReady { .. } => self.greet(worker.slot),
             Event::WorkerSuspect { .. } => self.suspect(worker.slot),
             Event::WorkerDied { blame, .. } => self.bury(worker, blame, now),
-            Event::StartFailed { .. } => self.bury(worker, None, now),
+            Event::StartFailed { is_fatal, .. } => {
+                if is_fatal {
+                    self.start_failures = self.start_failures.max(self.config.max_start_failures);
+                }
+                self.bury(worker, None, now);
+            }
         }
         self.settle();
     }

@@ -147,7 +147,7 @@ fn failed_starts_back_off_and_then_break_the_pool() {
     let mut now = NOW;
     let mut waited = Vec::new();
     while let Some(Action::Start { worker }) = pool.poll_action() {
-        pool.handle_event(Event::StartFailed { worker }, now);
+        pool.handle_event(Event::StartFailed { worker, is_fatal: false }, now);
         if let Some(until) = pool.poll_timeout() {
             waited.push((until - now).as_millis());
             now = until;

@@ -14,7 +14,7 @@ use super::super::{
 use super::Coverage;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 28] = [
+pub(super) const NOTEWORTHY: [&str; 29] = [
     "asked back from behind a long task",
     "attempts used up",
     "back-off",
@@ -39,6 +39,7 @@ pub(super) const NOTEWORTHY: [&str; 28] = [
     "shutdown kill",
     "split",
     "stale",
+    "starts are hopeless",
     "taken back",
     "timed out alone",
     "timed out in a chunk",
@@ -332,6 +333,14 @@ impl Oracle {
             seat.start_failures = 0;
             seat.unproven += 1;
             self.start_failures = 0;
+        }
+    }
+
+    /// A worker failed to start, and so will the next, by its own word.
+    pub(super) fn starts_are_hopeless(&mut self, worker: WorkerId) {
+        if self.seat(worker).is_some() {
+            self.start_failures = self.start_failures.max(self.config.max_start_failures);
+            self.note("starts are hopeless");
         }
     }
 

@@ -389,11 +389,15 @@ impl World {
         }
         let blame = self.blame(slot);
         let Some(Process { worker, is_ready, .. }) = self.processes[slot].take() else { return };
+        let is_fatal = self.random.percent(5);
         let event = if is_ready || self.random.percent(20) {
             Event::WorkerDied { worker, blame }
         } else {
-            Event::StartFailed { worker }
+            Event::StartFailed { worker, is_fatal }
         };
+        if matches!(event, Event::StartFailed { is_fatal: true, .. }) {
+            self.oracle.starts_are_hopeless(worker);
+        }
         self.machine.handle_event(event, self.now);
         self.oracle.died(worker, blame, self.now);
         if self.plant != Some(Plant::HoldNotReleased) {
@@ -448,7 +452,7 @@ impl World {
                 self.oracle.died(worker, blame, self.now);
             }
             3 => {
-                self.machine.handle_event(Event::StartFailed { worker }, self.now);
+                self.machine.handle_event(Event::StartFailed { worker, is_fatal: true }, self.now);
                 self.oracle.died(worker, None, self.now);
             }
             _ => {
