@@ -251,7 +251,7 @@ where
     fn fill(&mut self) {
         while self.items.is_some() || self.held.is_some() {
             let left = self.items.as_ref().map_or(0, |items| items.size_hint().0);
-            let workers = self.pool.workers;
+            let workers = self.pool.workers();
             let automatic = || self.size.next(left, workers);
             let two_each = workers.saturating_mul(2);
             let chunk = match (self.chunk_size, self.in_flight) {

@@ -1,31 +1,24 @@
-//! [`Pool`] and [`PoolBuilder`]: the front door.
+//! [`PoolBuilder`]: the settings of a pool.
 //!
 //! Promises: a setting that makes no sense is refused when the pool is built.
-//! Does not know: what happens behind the door.
+//! Does not know: what follows from a setting.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytemuck::Pod;
-
 use super::error::{RemoteError, StartFailed, StartFailure};
-use super::handle::JoinHandle;
+use super::front::Pool;
 use super::initializer::Initializer;
 use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
-use super::one::{TaskBuilder, TrySubmitError};
-use super::scheduler::{Backoff, Config, Shutdown};
-use super::stats::Stats;
+use super::scheduler::{Backoff, Config};
 use super::supervisor;
-use crate::buffer::{BufferMut, element_bytes};
 use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::child::ExitStatus;
-use crate::sys::epoch::OwnedHere;
 use crate::sys::{memory, spill};
 use crate::task::Function;
 
@@ -69,6 +62,9 @@ pub struct PoolBuilder {
     settings: Settings,
     queue_limit: usize,
     initializer: Option<Initializer>,
+    max_tasks_per_worker: Option<u64>,
+    max_worker_memory: Option<u64>,
+    idle_timeout: Option<Duration>,
     memory_limit: Option<u64>,
     waits_for_memory: bool,
     spill: Option<PathBuf>,
@@ -87,10 +83,25 @@ const MAX_FRUITLESS_DEATHS: u32 = 16;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_secs(5) };
 /// So long a worker may take to begin what it was sent.
 const HANG: Duration = Duration::from_secs(10);
-/// How long a pool that is dropped lets running tasks go on.
-const DROP_GRACE: Duration = Duration::from_secs(1);
 
 impl PoolBuilder {
+    pub(super) fn new() -> Self {
+        PoolBuilder {
+            workers: None,
+            settings: Settings { attempts: 2, timeout: None },
+            queue_limit: usize::MAX,
+            initializer: None,
+            max_tasks_per_worker: None,
+            max_worker_memory: None,
+            idle_timeout: None,
+            memory_limit: None,
+            waits_for_memory: true,
+            spill: None,
+            start_method: StartMethod::Spawn,
+            program: Program::default(),
+        }
+    }
+
     /// How many workers; one per available CPU if this is not called.
     ///
     /// # Examples
@@ -215,6 +226,63 @@ impl PoolBuilder {
     /// [`TaskError::TimedOut`]: crate::TaskError::TimedOut
     pub fn task_timeout(mut self, d: Duration) -> Self {
         self.settings.timeout = Some(d);
+        self
+    }
+
+    /// After how many tasks a worker is replaced; never if this is not called. An item of a map counts as
+    /// a task, and a chunk is not divided.
+    ///
+    /// Its successor is started when it has been sent the last of them, and is ready before it leaves.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).max_tasks_per_worker(1).build()?;
+    /// let who = |()| std::process::id();
+    /// assert_ne!(pool.submit(who, ()).join()?, pool.submit(who, ()).join()?);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn max_tasks_per_worker(mut self, n: u64) -> Self {
+        self.max_tasks_per_worker = Some(n);
+        self
+    }
+
+    /// How much memory of its own a worker may have, in bytes; any if this is not called. One that has
+    /// more is replaced when it has done what it was sent, as after
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker).
+    ///
+    /// It is looked every tenth of a second while workers are at work (proc(5), `statm`: resident pages
+    /// that are not shared).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// let pool = pannier::Pool::builder().workers(1).max_worker_memory(1 << 30).build()?;
+    /// assert_eq!(pool.submit(u32::count_ones, 7).join()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn max_worker_memory(mut self, bytes: u64) -> Self {
+        self.max_worker_memory = Some(bytes);
+        self
+    }
+
+    /// Ends workers that have had nothing to do for so long, until there is work that the others cannot
+    /// do at once; never if this is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::time::Duration;
+    ///
+    /// let pool = pannier::Pool::builder().workers(2).idle_timeout(Duration::from_secs(60)).build()?;
+    /// assert_eq!(pool.submit(u32::count_ones, 7).join()?, 3);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn idle_timeout(mut self, d: Duration) -> Self {
+        self.idle_timeout = Some(d);
         self
     }
 
@@ -384,6 +452,8 @@ impl PoolBuilder {
         let in_words = |workers: usize| u32::try_from(workers).unwrap_or(u32::MAX);
         let config = Config {
             workers,
+            max_items: self.max_tasks_per_worker,
+            idle: self.idle_timeout,
             max_start_failures: MAX_START_FAILURES.saturating_mul(in_words(workers)),
             max_fruitless_deaths: MAX_FRUITLESS_DEATHS,
             backoff: BACKOFF,
@@ -394,7 +464,9 @@ impl PoolBuilder {
             waits: self.waits_for_memory,
         };
         let PoolBuilder { settings, queue_limit, program, initializer, .. } = self;
-        let inner = Inner::new(Plan { config, settings, queue_limit, program, policy })?;
+        let max_worker_memory = self.max_worker_memory;
+        let plan = Plan { config, settings, queue_limit, max_worker_memory, program, policy };
+        let inner = Inner::new(plan)?;
         if let Some(folder) = &self.spill {
             inner.memory.spill_to(spill::open_folder(folder)?);
         }
@@ -407,8 +479,9 @@ impl PoolBuilder {
             let _only = inner.initializer.set(prepared);
         }
         supervisor::start(&inner)?;
-        let pool = Pool { inner: OwnedHere::new(inner) };
-        pool.inner.wait_until_started()?;
+        // From here on an error ends the pool.
+        let pool = Pool::over(inner);
+        pool.inner().wait_until_started()?;
         Ok(pool)
     }
 
@@ -425,289 +498,21 @@ impl PoolBuilder {
         let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.unwrap_or_else(cpus);
         let setting = |name, value: usize| Error::Setting { name, value: value as u64 };
-        if workers == 0 || workers > MAX_WORKERS {
-            return Err(setting("workers", workers));
-        }
+        check_workers(workers)?;
         if self.settings.attempts == 0 {
             return Err(setting("attempts", 0));
         }
         if self.queue_limit == 0 {
             return Err(setting("queue_limit", 0));
         }
+        if self.max_tasks_per_worker == Some(0) {
+            return Err(setting("max_tasks_per_worker", 0));
+        }
         Ok(workers)
     }
 }
 
-/// Worker processes that run functions, and survive each other.
-///
-/// A worker is this program, started again: [`init`](crate::init) must be the first line of `main`.
-/// Shared by reference or in an `Arc`. Dropping the last one cancels what is queued, gives running
-/// tasks one second to finish, and then kills: call [`shutdown`](Self::shutdown) to wait for longer.
-///
-/// # Examples
-///
-/// ```
-/// use pannier::{Buffer, Pool};
-///
-/// fn main() -> pannier::Result<()> {
-///     pannier::init();
-///     let pool = Pool::builder().workers(2).build()?;
-///
-///     let mut column = pool.alloc::<f64>(1 << 20)?; // in shared memory, filled in place
-///     column.fill(0.5);
-///     let sum = |column: Buffer<f64>| column.iter().sum::<f64>();
-///     let handle = pool.submit(sum, column.freeze()); // not copied
-///     assert_eq!(handle.join()?, (1 << 19) as f64);
-///     Ok(())
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Pool {
-    inner: OwnedHere<Arc<Inner>>,
-}
-
-impl Pool {
-    /// A pool with one worker per available CPU.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// assert!(pannier::Pool::new()?.workers() >= 1);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn new() -> Result<Pool> {
-        Pool::builder().build()
-    }
-
-    /// A pool with settings of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder {
-            workers: None,
-            settings: Settings { attempts: 2, timeout: None },
-            queue_limit: usize::MAX,
-            initializer: None,
-            memory_limit: None,
-            waits_for_memory: true,
-            spill: None,
-            start_method: StartMethod::Spawn,
-            program: Program::default(),
-        }
-    }
-
-    /// Runs `f(args)` in a worker.
-    ///
-    /// Several arguments are a tuple. Buffers in shared memory are not copied; others are copied
-    /// there once, however many tasks they go to. Never waits for a worker.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let handle = pool.submit(|(a, b): (u32, u32)| a.pow(b), (2, 10));
-    /// assert_eq!(handle.join()?, 1024);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn submit<A: Data, R: Data, F: Function<A, R>>(&self, f: F, args: A) -> JoinHandle<R> {
-        self.task().submit(f, args)
-    }
-
-    /// As [`submit`](Self::submit), without ever waiting: neither for the queue nor for memory.
-    ///
-    /// # Errors
-    ///
-    /// [`TrySubmitError::Full`] when the [queue](PoolBuilder::queue_limit) is full or there is no shared
-    /// memory for the arguments now, [`TrySubmitError::Closed`] when the pool is shut down, broken, or
-    /// the parent's of this forked process. Either has the arguments.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let handle = pool.try_submit(u32::count_ones, 7).expect("an idle pool has room");
-    /// assert_eq!(handle.join()?, 3);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn try_submit<A: Data, R: Data, F: Function<A, R>>(
-        &self,
-        f: F,
-        args: A,
-    ) -> std::result::Result<JoinHandle<R>, TrySubmitError<A>> {
-        self.task().try_submit(f, args)
-    }
-
-    /// One task with settings of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// use std::time::Duration;
-    ///
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let task = pool.task().timeout(Duration::from_secs(60)).attempts(1);
-    /// assert_eq!(task.submit(u32::count_ones, 7).join()?, 3);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn task(&self) -> TaskBuilder<'_> {
-        TaskBuilder::new(&self.inner)
-    }
-
-    /// A writable buffer of `len` items in shared memory; frozen, it goes to workers without a copy.
-    ///
-    /// A recycled block keeps its old contents: write every element, or use
-    /// [`alloc_zeroed`](Self::alloc_zeroed). Blocks begin at multiples of 4096 bytes; with items that
-    /// must be aligned to more the program does not build.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutOfMemory`] beyond the pool's [memory limit](PoolBuilder::memory_limit), when there
-    /// is nothing to wait for.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let mut column = pool.alloc::<u32>(1_000)?;
-    /// column.fill(7);
-    /// assert!(column.freeze().is_shared());
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn alloc<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
-        self.allocate(len, false)
-    }
-
-    /// As [`alloc`](Self::alloc), with every byte zero.
-    ///
-    /// # Errors
-    ///
-    /// As [`alloc`](Self::alloc).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// assert_eq!(*pool.alloc_zeroed::<u32>(2)?, [0, 0]);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn alloc_zeroed<T: Pod>(&self, len: usize) -> Result<BufferMut<T>> {
-        self.allocate(len, true)
-    }
-
-    /// How many workers the pool has.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// assert_eq!(pannier::Pool::builder().workers(1).build()?.workers(), 1);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    #[must_use]
-    pub fn workers(&self) -> usize {
-        self.inner.workers
-    }
-
-    /// The process numbers of the workers that are ready now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(2).build()?;
-    /// assert_eq!(pool.worker_pids().len(), 2);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    #[must_use]
-    pub fn worker_pids(&self) -> Vec<u32> {
-        if self.inner.is_here() { self.inner.lock().ready_pids().collect() } else { Vec::new() }
-    }
-
-    /// The pool's counters.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// pool.submit(|()| (), ()).join()?;
-    /// assert_eq!(pool.stats().tasks_completed, 1);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        if self.inner.is_here() { self.inner.stats() } else { Stats::default() }
-    }
-
-    /// Ends the pool, and returns when its workers are gone.
-    ///
-    /// By `how`, queued tasks run still, or end as [`TaskError::Cancelled`], and running ones may
-    /// finish, or end as [`TaskError::Killed`]. What has not ended by the deadline is killed. From any
-    /// holder, more than once; tasks submitted later end as [`TaskError::PoolClosed`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WorkersRemain`] for workers that the kernel did not end within five seconds more,
-    /// [`Error::ForkedHandle`] in a forked child.
-    ///
-    /// [`TaskError::Cancelled`]: crate::TaskError::Cancelled
-    /// [`TaskError::Killed`]: crate::TaskError::Killed
-    /// [`TaskError::PoolClosed`]: crate::TaskError::PoolClosed
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # pannier::premain!();
-    /// use std::time::Duration;
-    ///
-    /// let pool = pannier::Pool::builder().workers(1).build()?;
-    /// let handle = pool.submit(|x: i32| -x, 1);
-    /// pool.shutdown(pannier::Shutdown::Graceful, Duration::from_secs(60))?;
-    /// assert_eq!(handle.join()?, -1);
-    /// # Ok::<(), pannier::Error>(())
-    /// ```
-    pub fn shutdown(&self, how: Shutdown, deadline: Duration) -> Result<()> {
-        if !self.inner.is_here() {
-            return Err(Error::ForkedHandle);
-        }
-        self.inner.shutdown(how, deadline)
-    }
-
-    pub(crate) fn inner(&self) -> &OwnedHere<Arc<Inner>> {
-        &self.inner
-    }
-
-    fn allocate<T: Pod>(&self, len: usize, zeroed: bool) -> Result<BufferMut<T>> {
-        const { assert!(align_of::<T>() <= 4096, "blocks begin at multiples of 4096 bytes") };
-        if !self.inner.is_here() {
-            return Err(Error::ForkedHandle);
-        }
-        let bytes = element_bytes::<T>(len)?;
-        self.inner.alloc(bytes, zeroed, true)?.cast_aligned()
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.inner.is_here() {
-            // Workers that remain have nobody left to be reported to.
-            let _remain = self.inner.shutdown(Shutdown::Cancel, DROP_GRACE);
-        }
-    }
+pub(super) fn check_workers(workers: usize) -> Result<()> {
+    let is_possible = (1..=MAX_WORKERS).contains(&workers);
+    is_possible.then_some(()).ok_or(Error::Setting { name: "workers", value: workers as u64 })
 }

@@ -42,6 +42,8 @@ pub(super) struct Core {
     began: Instant,
     /// Slots that have had a ready worker.
     ready_once: HashSet<usize>,
+    /// Workers that are started when the pool is built.
+    at_first: usize,
     watch: Watch,
     /// Somebody looks for answers all the time.
     watched: bool,
@@ -120,7 +122,8 @@ impl Source {
 impl Core {
     pub(super) fn new(config: Config, pulse: Pulse) -> Self {
         Core {
-            peers: (0..config.workers).map(|_| None).collect(),
+            peers: Vec::new(),
+            at_first: config.workers,
             scheduler: Scheduler::new(config),
             payloads: HashMap::new(),
             starts: Vec::new(),
@@ -172,7 +175,11 @@ impl Core {
         self.detach_retired(inner);
         while let Some(action) = self.scheduler.poll_action() {
             match action {
-                Action::Start { worker } => self.starts.push(worker),
+                Action::Start { worker } => {
+                    let places = self.peers.len().max(worker.slot + 1);
+                    self.peers.resize_with(places, || None);
+                    self.starts.push(worker);
+                }
                 Action::Send { worker, task, attempt, spec } => {
                     self.send(inner, worker, (task, attempt, spec));
                 }
@@ -363,7 +370,7 @@ impl Core {
         self.closed
             || self.scheduler.is_broken()
             || self.scheduler.is_short_of_workers()
-            || self.ready_once.len() == self.peers.len()
+            || self.ready_once.len() >= self.at_first
     }
 
     /// Whether every submission is refused.

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task;
 use std::thread::JoinHandle as Thread;
@@ -50,7 +50,9 @@ pub(crate) struct Inner {
     pub(super) policy: Policy,
     pub(crate) counters: Counters,
     pub(super) program: Program,
-    pub(crate) workers: usize,
+    /// How many there are to be.
+    workers: AtomicUsize,
+    pub(super) max_worker_memory: Option<u64>,
     pub(crate) settings: Settings,
     /// Tasks that have not begun, at most.
     queue_limit: usize,
@@ -80,6 +82,7 @@ pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) settings: Settings,
     pub(super) queue_limit: usize,
+    pub(super) max_worker_memory: Option<u64>,
     pub(super) program: Program,
     pub(super) policy: Policy,
 }
@@ -103,14 +106,15 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) fn new(plan: Plan) -> io::Result<Arc<Self>> {
-        let Plan { config, settings, queue_limit, program, policy } = plan;
+        let Plan { config, settings, queue_limit, max_worker_memory, program, policy } = plan;
         let (pulse, pulse_fd) = Pulse::create()?;
         let (memory, waker) = (Memory::new(policy.limit), Arc::new(Waker::new()?));
         let for_memory = waker.clone();
         memory.tell(move || for_memory.wake());
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Arc::new(Inner {
-            workers: config.workers,
+            workers: AtomicUsize::new(config.workers),
+            max_worker_memory,
             bells: Bells::new(config.workers < cpus)?,
             pulse: pulse_fd,
             core: Mutex::new(Core::new(config, pulse)),
@@ -133,6 +137,18 @@ impl Inner {
             wakers: Mutex::default(),
             thread: Mutex::default(),
         }))
+    }
+
+    /// How many workers there are to be.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn resize(&self, workers: usize) {
+        self.with_core(|core| {
+            self.workers.store(workers, Ordering::Relaxed);
+            core.scheduler.resize(workers);
+        });
     }
 
     pub(super) fn set_thread(&self, thread: Thread<()>) {

@@ -114,7 +114,7 @@ impl Core {
 impl Inner {
     /// A block for arguments; `waits` if this thread may wait for one.
     pub(super) fn alloc(&self, len: usize, zeroed: bool, waits: bool) -> Result<BufferMut<u8>> {
-        let meanwhile = Terms { results: self.workers as u64, ..Terms::IN_MEMORY };
+        let meanwhile = Terms { results: self.workers() as u64, ..Terms::IN_MEMORY };
         if let Some(recycled) = self.memory.recycle(len, zeroed, meanwhile) {
             return recycled;
         }

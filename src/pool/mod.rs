@@ -13,6 +13,7 @@ mod callback;
 mod core;
 mod drive;
 mod error;
+mod front;
 mod handle;
 mod initializer;
 mod inner;
@@ -33,10 +34,11 @@ mod submit;
 mod supervisor;
 mod worker;
 
-pub use self::builder::{Pool, PoolBuilder, StartMethod};
+pub use self::builder::{PoolBuilder, StartMethod};
 pub use self::error::{
     Panicked, RemoteError, StartFailed, StartFailure, TaskError, TaskInfo, ValueError, WorkerDied,
 };
+pub use self::front::Pool;
 pub use self::handle::{AbortHandle, JoinHandle};
 pub use self::one::{TaskBuilder, TrySubmitError};
 pub use self::scheduler::Shutdown;

@@ -47,7 +47,7 @@ fn run(inner: &Inner) {
 }
 
 fn supervise(inner: &Inner) -> io::Result<()> {
-    let mut tokens = Vec::new();
+    let (mut tokens, mut weighed) = (Vec::new(), Instant::now());
     // Perform what the scheduler asks for from the first moment on.
     inner.with_core(|_| ());
     loop {
@@ -59,7 +59,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         inner.grant_wants();
         let (timeout, over) = {
             let mut core = inner.lock();
-            let timeout = next_timeout(&core);
+            let timeout = next_timeout(inner, &core);
             core.wakes_at = core.now().saturating_add(timeout);
             (timeout, core.is_closed() || core.scheduler.is_closed())
         };
@@ -85,17 +85,41 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         });
         inner.call_wakers();
         inner.memory.trim_idle();
+        retire_the_large(inner, &mut weighed);
     }
 }
 
-fn next_timeout(core: &Core) -> Duration {
+/// Has workers replaced that use more memory than they may.
+fn retire_the_large(inner: &Inner, weighed: &mut Instant) {
+    let Some(limit) = inner.max_worker_memory.filter(|_| weighed.elapsed() >= WEIGH) else {
+        return;
+    };
+    *weighed = Instant::now();
+    let workers: Vec<(WorkerId, u32)> = {
+        let core = inner.lock();
+        let ready = core.peers.iter().flatten().filter(|peer| peer.is_ready());
+        ready.map(|peer| (peer.worker, peer.child.id())).collect()
+    };
+    // Without the lock. Who dies meanwhile is nobody.
+    let is_large = |pid| host::private_memory(pid).is_some_and(|bytes| bytes > limit);
+    for (worker, _) in workers.into_iter().filter(|&(_, pid)| is_large(pid)) {
+        inner.with_core(|core| core.scheduler.retire(worker));
+    }
+}
+
+/// How often workers are weighed.
+const WEIGH: Duration = Duration::from_millis(100);
+
+fn next_timeout(inner: &Inner, core: &Core) -> Duration {
     if core.has_orders() {
         return Duration::ZERO;
     }
     let due = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
     let start = core.start_deadline().map(|at| at.saturating_duration_since(Instant::now()));
     // Memory that became idle meanwhile is given back.
-    [due, start].into_iter().flatten().min().map_or(IDLE, |earliest| earliest.min(IDLE))
+    let is_busy = core.scheduler.queued() + core.scheduler.sent() > 0;
+    let weigh = inner.max_worker_memory.map(|_| if is_busy { WEIGH } else { WEIGH * 10 });
+    [due, start, weigh].into_iter().flatten().min().map_or(IDLE, |earliest| earliest.min(IDLE))
 }
 
 fn check_deadlines(core: &mut Core) {

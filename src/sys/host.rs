@@ -87,6 +87,15 @@ pub(crate) fn lead_group() -> io::Result<()> {
     Ok(rustix::process::setpgid(None, None)?)
 }
 
+/// Bytes of memory that a process has for itself (proc(5), `statm`): resident, and not shared.
+pub(crate) fn private_memory(pid: u32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = pages.split(' ').skip(1).map_while(|pages| pages.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    Some(resident.saturating_sub(shared).saturating_mul(page))
+}
+
 /// How many processes this machine has killed for want of memory, where it counts them.
 pub(crate) fn oom_kills() -> Option<u64> {
     let counters = std::fs::read_to_string("/proc/vmstat").ok()?;

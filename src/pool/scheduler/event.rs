@@ -9,8 +9,12 @@ use super::task::{Split, TaskId, TaskSpec};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
-    /// Number of slots, at least one.
+    /// How many workers there are to be at first, at least one.
     pub(crate) workers: usize,
+    /// A worker that was sent so many items gets no more: another takes its place.
+    pub(crate) max_items: Option<u64>,
+    /// A worker that has had nothing to do for so long ends, until there is work again.
+    pub(crate) idle: Option<Duration>,
     /// So many failed starts in a row, anywhere in the pool and without one worker that became
     /// ready in between, break the pool, once no worker is ready.
     pub(crate) max_start_failures: u32,

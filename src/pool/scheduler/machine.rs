@@ -11,6 +11,8 @@ use std::time::Duration;
 use super::event::{
     Action, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
 };
+#[cfg(test)]
+use super::slot::After;
 use super::slot::{Check, Fate, Order, Sent, Slot, Slots, State, Why};
 use super::task::{Place, TaskId, TaskSpec, Tasks};
 
@@ -45,28 +47,28 @@ use super::task::{Place, TaskId, TaskSpec, Tasks};
 /// Any method panics if an invariant of this module is broken, and on a slot that does not exist.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    config: Config,
-    phase: Phase,
-    tasks: Tasks,
-    slots: Slots,
+    pub(super) config: Config,
+    pub(super) phase: Phase,
+    pub(super) tasks: Tasks,
+    pub(super) slots: Slots,
     /// What has been decided about tasks and not been told.
-    outbox: VecDeque<Action>,
+    pub(super) outbox: VecDeque<Action>,
     /// Failed starts in a row, across the pool.
     start_failures: u32,
     /// Fruitless deaths in a row, across the pool.
     fruitless_deaths: u32,
     /// When it was last looked for tasks that take long.
     looked_at: Duration,
-    now: Duration,
+    pub(super) now: Duration,
     #[cfg(test)]
-    plant: Option<super::sim::Plant>,
+    pub(super) plant: Option<super::sim::Plant>,
 }
 
 /// A worker that completes nothing for so long runs something long: what waits behind it is moved.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Running,
     /// No new tasks; the unresolved ones are finished.
     Draining,
@@ -228,11 +230,11 @@ impl Scheduler {
     /// before all others.
     pub(crate) fn revoked(&mut self, worker: WorkerId, task: TaskId) {
         assert!(self.slots.is_live(worker), "a task is taken back from the worker that has it");
-        let (now, hang) = (self.now, self.config.hang);
+        let (now, limits) = (self.now, self.limits());
         self.slots.update(worker.slot, |slot| {
             let at = slot.sent.iter().position(|sent| sent.task == task);
             let at = at.expect("a sent task is in its worker's list");
-            let has_hung = at == 0 && slot.is_late(now, hang);
+            let has_hung = at == 0 && slot.is_late(now, limits.hang);
             let sent = slot.sent.remove(at);
             assert!(sent.is_some_and(|sent| sent.fate == Fate::Live), "only what lives is taken");
             slot.condemn_if_zombie_leads();
@@ -240,7 +242,7 @@ impl Scheduler {
                 // It had time enough to begin. That is nobody's fault.
                 slot.condemn(Why::Ordered);
             } else if at == 0 {
-                slot.begin_head(now, hang);
+                slot.begin_head(now, limits);
             }
         });
         #[cfg(test)]
@@ -255,14 +257,14 @@ impl Scheduler {
     pub(crate) fn begun(&mut self, worker: WorkerId, task: TaskId) {
         let is_first = |slot: &Slot| slot.sent.front().is_some_and(|head| head.task == task);
         if self.slots.is_live(worker) && is_first(self.slots.get(worker.slot)) {
-            let hang = self.config.hang;
-            self.slots.update(worker.slot, |slot| slot.arm(hang));
+            let limits = self.limits();
+            self.slots.update(worker.slot, |slot| slot.arm(limits));
         }
     }
 
     /// A worker whose time is over runs this item of its first task.
     pub(crate) fn progress(&mut self, worker: WorkerId, task: TaskId, item: u32) {
-        if !self.slots.is_live(worker) || self.slots.get(worker.slot).state != State::Ready {
+        if !self.slots.is_live(worker) || !self.slots.get(worker.slot).works() {
             return;
         }
         let Some((now, spec)) = self.tasks.spec(task).map(|spec| (self.now, spec)) else { return };
@@ -295,16 +297,16 @@ impl Scheduler {
         let head = self.slots.get(worker.slot).sent.front().copied();
         let Some(sent) = head.filter(|sent| sent.task == task) else {
             self.slots.update(worker.slot, |slot| slot.condemn(Why::Suspected));
-            self.check();
+            self.settle();
             return Delivery::Violation;
         };
         self.fruitless_deaths = 0;
-        let (now, hang) = (self.now, self.config.hang);
+        let (now, limits) = (self.now, self.limits());
         self.slots.update(worker.slot, |slot| {
             slot.unproven = 0;
             slot.sent.pop_front();
             slot.learn(elapsed);
-            slot.begin_head(now, hang);
+            slot.begin_head(now, limits);
             slot.condemn_if_zombie_leads();
         });
         let delivery = match sent.fate {
@@ -344,8 +346,9 @@ impl Scheduler {
     /// Time has passed. Harmless when called too early or too often.
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
         self.tick(now);
-        while let Some((worker, check)) = self.slots.next_check(now, self.config.hang) {
+        while let Some((worker, check)) = self.slots.next_check(now, self.limits()) {
             match check {
+                Check::Idle => self.rest(worker.slot),
                 Check::Later => {}
                 Check::Ask(task) => self.outbox.push_back(Action::Revoke { worker, task }),
                 Check::Look(task) => self.outbox.push_back(Action::Look { worker, task }),
@@ -373,6 +376,7 @@ impl Scheduler {
     ///
     /// Verdicts on tasks come first, then orders to start and to end workers, then work, then moving it.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.wake_resting();
         let action = self
             .outbox
             .pop_front()
@@ -410,7 +414,7 @@ impl Scheduler {
             assert!(leads == Fate::Live || dying, "a worker does not run what was killed");
         }
         assert_eq!(sent, self.tasks.sent(), "a sent task is in one worker's list");
-        let idle_pool = self.slots.occupied() == 0;
+        let idle_pool = self.slots.occupied() == 0 && !self.slots.any_resting();
         assert!(!idle_pool || self.tasks.is_empty(), "while there are tasks a worker is coming");
     }
 }
@@ -509,8 +513,10 @@ impl Scheduler {
             return;
         }
         self.start_failures = 0;
+        let (now, limits) = (self.now, self.limits());
         self.slots.update(at, |slot| {
             slot.state = State::Ready;
+            slot.begin_head(now, limits);
             slot.start_failures = 0;
             slot.unproven = slot.unproven.saturating_add(1);
         });
@@ -534,7 +540,7 @@ impl Scheduler {
                 assert!(sent.is_empty(), "a worker gets nothing before it is ready");
                 self.count_start_failure(worker.slot)
             }
-            State::Ready | State::Dying(Why::Suspected, _) => {
+            State::Ready | State::Leaving { .. } | State::Dying(Why::Suspected, _) => {
                 #[cfg(test)]
                 let blame = self.plant_blame(&sent, blame);
                 let toll = self.disband(worker, &sent, blame);
@@ -548,7 +554,7 @@ impl Scheduler {
                 });
                 Duration::ZERO
             }
-            State::Vacant | State::BackingOff { .. } => {
+            State::Vacant | State::Resting | State::BackingOff { .. } => {
                 unreachable!("only a live worker is buried")
             }
         };
@@ -556,6 +562,10 @@ impl Scheduler {
             self.break_down();
         }
         self.refill(worker.slot, delay, now);
+        if self.wants_workers() && self.slots.occupied() == 0 && !self.slots.any_resting() {
+            // The last one of a pool that is being emptied was to leave, and left work behind.
+            self.open_place();
+        }
     }
 
     fn count_start_failure(&mut self, at: usize) -> Duration {
@@ -593,22 +603,9 @@ impl Scheduler {
         self.dismiss_workers();
     }
 
-    fn refill(&mut self, at: usize, delay: Duration, now: Duration) {
-        if !self.wants_workers() {
-            return;
-        }
-        self.slots.update(at, |slot| {
-            slot.state = if delay.is_zero() {
-                State::Starting(Order::Owed)
-            } else {
-                State::BackingOff { until: now.saturating_add(delay) }
-            };
-        });
-    }
-
     /// While the pool drains, a dead worker is replaced only for work that waits: what other workers
     /// have either completes there or comes back to the queue with their slot to be filled.
-    fn wants_workers(&self) -> bool {
+    pub(super) fn wants_workers(&self) -> bool {
         match self.phase {
             Phase::Running => true,
             Phase::Draining => self.tasks.queued() > 0,
@@ -634,14 +631,18 @@ impl Scheduler {
         self.plant_send_to_condemned();
         let at = self.slots.least_loaded()?;
         let (task, spec, attempt) = self.tasks.take_next(at)?;
-        let (now, hang) = (self.now, self.config.hang);
-        let generation = self.slots.update(at, |slot| {
+        let (now, limits) = (self.now, self.limits());
+        let (generation, given) = self.slots.update(at, |slot| {
             slot.push(task, spec.timeout);
             if slot.sent.len() == 1 {
-                slot.begin_head(now, hang);
+                slot.begin_head(now, limits);
             }
-            slot.generation
+            slot.given += u64::from(spec.count);
+            (slot.generation, slot.given)
         });
+        if self.config.max_items.is_some_and(|max| given >= max) {
+            self.replace(at);
+        }
         Some(Action::Send { worker: WorkerId { slot: at, generation }, task, attempt, spec })
     }
 
@@ -651,11 +652,12 @@ impl Scheduler {
     }
 
     /// Ends every call that changes something.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.phase == Phase::Draining && self.tasks.is_empty() {
             self.phase = Phase::Closing;
             self.dismiss_workers();
         }
+        self.let_leavers_go();
         self.check();
     }
 
@@ -671,15 +673,23 @@ impl Slot {
     /// Sees to it that no worker is here for long, and that it is sent nothing more.
     fn condemn(&mut self, why: Why) {
         self.state = match (self.state, why) {
-            (State::Vacant | State::BackingOff { .. } | State::Starting(Order::Owed), _) => {
+            (
                 State::Vacant
-            }
+                | State::Resting
+                | State::BackingOff { .. }
+                | State::Starting(Order::Owed),
+                _,
+            ) => State::Vacant,
             (State::Starting(Order::Given), Why::Suspected) => {
                 State::Dying(Why::NeverReady, Order::Owed)
             }
-            (State::Starting(Order::Given) | State::Ready | State::Stopping(_), why) => {
-                State::Dying(why, Order::Owed)
-            }
+            (
+                State::Starting(Order::Given)
+                | State::Ready
+                | State::Leaving { .. }
+                | State::Stopping(_),
+                why,
+            ) => State::Dying(why, Order::Owed),
             // The first cause stands: what a worker did before we wanted it gone is its own doing.
             (dying @ State::Dying(..), _) => dying,
         };
@@ -694,10 +704,13 @@ impl Slot {
     /// The pool has no work any more.
     fn dismiss(&mut self) {
         self.state = match self.state {
-            State::Vacant | State::BackingOff { .. } | State::Starting(Order::Owed) => {
-                State::Vacant
+            State::Vacant
+            | State::Resting
+            | State::BackingOff { .. }
+            | State::Starting(Order::Owed) => State::Vacant,
+            State::Starting(Order::Given) | State::Ready | State::Leaving { .. } => {
+                State::Stopping(Order::Owed)
             }
-            State::Starting(Order::Given) | State::Ready => State::Stopping(Order::Owed),
             going @ (State::Dying(..) | State::Stopping(_)) => going,
         };
     }
@@ -710,6 +723,22 @@ impl Scheduler {
         self.plant = plant;
         self.tasks.plant = plant;
         self.slots.plant = plant;
+    }
+
+    /// Places that have a worker or are to have one.
+    pub(super) fn held(&self) -> Vec<usize> {
+        let is_held = |slot: &Slot| slot.state != State::Vacant && slot.after != After::Nothing;
+        self.slots.iter().filter(|(_, slot)| is_held(slot)).map(|(at, _)| at).collect()
+    }
+
+    /// Workers that leave, and who succeeds them.
+    pub(super) fn leavers(&self) -> Vec<(usize, Option<usize>)> {
+        let successor = |slot: &Slot| match slot.state {
+            State::Leaving { successor } => Some(successor),
+            _ => None,
+        };
+        let leavers = self.slots.iter().filter_map(|(at, slot)| Some((at, successor(slot)?)));
+        leavers.collect()
     }
 
     pub(super) fn assert_queue(&self) {

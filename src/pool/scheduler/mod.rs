@@ -11,6 +11,7 @@
 //! | `event`   | the vocabulary between the machine and its supervisor               |
 //! | `machine` | [`Scheduler`]: the rules                                            |
 //! | `task`    | the table of unresolved tasks and their queue                       |
+//! | `places`  | how many workers there are, who leaves, who comes                   |
 //! | `slot`    | the places of workers, their states, and who has credit left        |
 //! | `tests`   | the rules by example                                                |
 //! | `sim`     | random histories against an independent oracle, and planted bugs    |
@@ -19,6 +20,7 @@
 
 mod event;
 mod machine;
+mod places;
 #[cfg(test)]
 mod sim;
 mod slot;

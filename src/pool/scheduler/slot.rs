@@ -33,6 +33,8 @@ pub(super) const AT_HAND: Duration = Duration::from_micros(200);
 pub(super) enum State {
     /// No worker, and none will be started.
     Vacant,
+    /// No worker until there is work for one.
+    Resting,
     /// No worker until then.
     BackingOff {
         until: Duration,
@@ -40,6 +42,11 @@ pub(super) enum State {
     /// A process that is not ready yet or, while its order is owed, no process yet.
     Starting(Order),
     Ready,
+    /// It gets nothing more, and is asked to end when it has done what it has and its successor, if
+    /// there is to be one, is ready.
+    Leaving {
+        successor: Option<usize>,
+    },
     /// Condemned: it is sent nothing any more, and its death is awaited.
     Dying(Why, Order),
     /// Asked to end, having nothing left to do.
@@ -51,6 +58,16 @@ pub(super) enum State {
 pub(super) enum Order {
     Owed,
     Given,
+}
+
+/// What becomes of a place when its worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Another worker is started.
+    Again,
+    /// Another one when there is work for it.
+    Rest,
+    Nothing,
 }
 
 /// Why a worker was condemned.
@@ -98,6 +115,15 @@ pub(super) struct Head {
     pub(super) item: Option<u32>,
 }
 
+/// How long a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// To begin its first task.
+    pub(super) hang: Duration,
+    /// Without a task.
+    pub(super) idle: Option<Duration>,
+}
+
 /// What is to be done about a worker whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Check {
@@ -107,11 +133,16 @@ pub(super) enum Check {
     Ask(TaskId),
     /// It is to be looked which item it runs.
     Look(TaskId),
+    /// It has had nothing to do for long.
+    Idle,
 }
 
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) state: State,
+    pub(super) after: After,
+    /// Items that the worker was sent.
+    pub(super) given: u64,
     /// Of the worker that is here, or was last.
     pub(super) generation: u32,
     /// What the worker was sent and has not completed, in order.
@@ -133,6 +164,8 @@ impl Slot {
     fn new() -> Self {
         Self {
             state: State::Starting(Order::Owed),
+            after: After::Again,
+            given: 0,
             generation: 0,
             sent: VecDeque::new(),
             head: Head { since: Duration::ZERO, item: None },
@@ -147,12 +180,21 @@ impl Slot {
     /// Whether a process is here that the supervisor knows of.
     pub(super) fn is_live(&self) -> bool {
         match self.state {
-            State::Vacant | State::BackingOff { .. } | State::Starting(Order::Owed) => false,
+            State::Vacant
+            | State::Resting
+            | State::BackingOff { .. }
+            | State::Starting(Order::Owed) => false,
             State::Starting(Order::Given)
             | State::Ready
+            | State::Leaving { .. }
             | State::Dying(..)
             | State::Stopping(_) => true,
         }
+    }
+
+    /// Whether it is at work, or may be: what it runs is looked at, and what waits there may be moved.
+    pub(super) fn works(&self) -> bool {
+        matches!(self.state, State::Ready | State::Leaving { .. })
     }
 
     /// Adds a task behind those that were sent before.
@@ -164,31 +206,39 @@ impl Slot {
     }
 
     /// There is another first task from now on, if there is one.
-    pub(super) fn begin_head(&mut self, now: Duration, hang: Duration) {
+    pub(super) fn begin_head(&mut self, now: Duration, limits: Limits) {
         self.head = Head { since: now, item: None };
-        self.arm(hang);
+        self.arm(limits);
     }
 
     /// Sees to it that it is looked at the first task in time.
-    pub(super) fn arm(&mut self, hang: Duration) {
-        let due = self.due(hang);
+    pub(super) fn arm(&mut self, limits: Limits) {
+        let due = self.due(limits);
         self.check_at = [self.check_at, due].into_iter().flatten().min();
     }
 
-    /// When the time of the first task is over.
-    fn due(&self, hang: Duration) -> Option<Duration> {
-        let head = self.sent.front()?;
-        let may_hang = self.head.item.is_none() && !head.asked;
-        let limit = [head.timeout, may_hang.then_some(hang)].into_iter().flatten().min()?;
+    /// When the time of the first task is over, or that without one.
+    fn due(&self, limits: Limits) -> Option<Duration> {
+        let limit = match self.sent.front() {
+            None => limits.idle.filter(|_| self.state == State::Ready)?,
+            Some(head) => {
+                let may_hang = self.head.item.is_none() && !head.asked;
+                let hang = may_hang.then_some(limits.hang);
+                [head.timeout, hang].into_iter().flatten().min()?
+            }
+        };
         Some(self.head.since.saturating_add(limit))
     }
 
     /// Looks at the first task.
-    fn check(&mut self, now: Duration, hang: Duration) -> Check {
-        let due = self.due(hang);
+    fn check(&mut self, now: Duration, limits: Limits) -> Check {
+        let due = self.due(limits);
         self.check_at = due.filter(|&due| due > now);
         let is_due = due.is_some() && self.check_at.is_none();
-        let Some(head) = self.sent.front_mut().filter(|_| is_due) else { return Check::Later };
+        if !is_due {
+            return Check::Later;
+        }
+        let Some(head) = self.sent.front_mut() else { return Check::Idle };
         if self.head.item.is_none() && !std::mem::replace(&mut head.asked, true) {
             return Check::Ask(head.task);
         }
@@ -202,7 +252,7 @@ impl Slot {
             self.head.since = now;
         }
         self.head.item = Some(item);
-        let due = self.due(Duration::MAX);
+        let due = self.due(Limits { hang: Duration::MAX, idle: None });
         self.check_at = due.filter(|&due| due > now);
         due.is_some_and(|due| due <= now)
     }
@@ -228,12 +278,36 @@ impl Slot {
         self.has_moved = true;
     }
 
+    /// Who is to stay rather: the higher goes first.
+    pub(super) fn rank(&self) -> (u32, usize) {
+        let load = self.sent.len();
+        match self.state {
+            State::Ready if load > 0 => (0, usize::MAX - load),
+            State::Ready => (1, 0),
+            State::Starting(Order::Given) => (2, 0),
+            State::Starting(Order::Owed) => (3, 0),
+            State::BackingOff { .. } => (4, 0),
+            State::Resting => (5, 0),
+            State::Vacant | State::Leaving { .. } | State::Dying(..) | State::Stopping(_) => (6, 0),
+        }
+    }
+
+    /// No worker is here, nor coming.
+    fn is_empty(&self) -> bool {
+        matches!(self.state, State::Vacant | State::Resting)
+    }
+
     /// Gives up what lies behind a task that takes long: what is to be asked back, last first.
     fn unload(&mut self) -> Vec<TaskId> {
         if std::mem::replace(&mut self.has_moved, false) {
             return Vec::new();
         }
         self.credit = 1;
+        self.give_up_behind()
+    }
+
+    /// What lies behind the first task and is to be asked back, last first.
+    pub(super) fn give_up_behind(&mut self) -> Vec<TaskId> {
         let behind = self.sent.iter_mut().skip(1).rev();
         let unasked = behind.filter(|sent| sent.fate == Fate::Live && !sent.asked);
         unasked
@@ -255,7 +329,7 @@ impl Slot {
         let is_ready = self.state == State::Ready;
         Entries {
             open: (is_ready && load < self.credit).then_some(load),
-            laden: (is_ready && self.spare().is_some()).then_some(load),
+            laden: (self.works() && self.spare().is_some()).then_some(load),
             is_owed: matches!(
                 self.state,
                 State::Starting(Order::Owed)
@@ -266,7 +340,9 @@ impl Slot {
                 State::BackingOff { until } => Some(until),
                 _ => None,
             },
-            check_at: self.check_at.filter(|_| is_ready),
+            check_at: self.check_at.filter(|_| self.works()),
+            rests: self.state == State::Resting,
+            leaves: matches!(self.state, State::Leaving { .. }),
         }
     }
 }
@@ -281,6 +357,8 @@ struct Entries {
     is_owed: bool,
     backs_off_until: Option<Duration>,
     check_at: Option<Duration>,
+    rests: bool,
+    leaves: bool,
 }
 
 /// All slots, and what must be found among them without a search.
@@ -295,8 +373,10 @@ pub(super) struct Slots {
     backing_off: BTreeSet<(Duration, usize)>,
     /// Ready workers whose first task is to be looked at.
     checks: BTreeSet<(Duration, usize)>,
-    /// Slots that are not vacant.
+    /// Slots that are neither vacant nor resting.
     occupied: usize,
+    resting: BTreeSet<usize>,
+    leaving: BTreeSet<usize>,
     #[cfg(test)]
     pub(super) plant: Option<super::sim::Plant>,
 }
@@ -311,6 +391,8 @@ impl Slots {
             backing_off: BTreeSet::new(),
             checks: BTreeSet::new(),
             occupied: workers,
+            resting: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             #[cfg(test)]
             plant: None,
         }
@@ -322,6 +404,31 @@ impl Slots {
 
     pub(super) fn occupied(&self) -> usize {
         self.occupied
+    }
+
+    /// Whether any place rests.
+    pub(super) fn any_resting(&self) -> bool {
+        !self.resting.is_empty()
+    }
+
+    pub(super) fn first_resting(&self) -> Option<usize> {
+        self.resting.first().copied()
+    }
+
+    /// Workers that are asked to end when they are done.
+    pub(super) fn leaving(&self) -> Vec<usize> {
+        self.leaving.iter().copied().collect()
+    }
+
+    /// A place that nobody has.
+    pub(super) fn free(&mut self) -> usize {
+        if let Some(at) = self.slots.iter().position(|slot| slot.state == State::Vacant) {
+            return at;
+        }
+        let mut slot = Slot::new();
+        slot.state = State::Vacant;
+        self.slots.push(slot);
+        self.slots.len() - 1
     }
 
     pub(super) fn any_ready(&self) -> bool {
@@ -349,14 +456,14 @@ impl Slots {
     /// Changes a slot; the only way to do so.
     pub(super) fn update<R>(&mut self, at: usize, change: impl FnOnce(&mut Slot) -> R) -> R {
         let slot = &mut self.slots[at];
-        let (before, was_vacant) = (slot.entries(), slot.state == State::Vacant);
+        let (before, was_empty) = (slot.entries(), slot.is_empty());
         let result = change(slot);
-        let (after, is_vacant) = (slot.entries(), slot.state == State::Vacant);
+        let (after, is_empty) = (slot.entries(), slot.is_empty());
         if before != after {
             self.remove(at, before);
             self.insert(at, after);
         }
-        self.occupied = self.occupied + usize::from(was_vacant) - usize::from(is_vacant);
+        self.occupied = self.occupied + usize::from(was_empty) - usize::from(is_empty);
         result
     }
 
@@ -367,6 +474,11 @@ impl Slots {
             return self.open.first().filter(|&&(load, _)| load == 0).map(|&(_, slot)| slot);
         }
         self.open.first().map(|&(_, slot)| slot)
+    }
+
+    /// Workers that have more than they run.
+    pub(super) fn laden(&self) -> usize {
+        self.laden.len()
     }
 
     /// Whether anything waits behind what a worker runs.
@@ -406,10 +518,10 @@ impl Slots {
     pub(super) fn next_check(
         &mut self,
         now: Duration,
-        hang: Duration,
+        limits: Limits,
     ) -> Option<(WorkerId, Check)> {
         let &(_, at) = self.checks.first().filter(|&&(due, _)| due <= now)?;
-        Some(self.update(at, |slot| (slot.worker(at), slot.check(now, hang))))
+        Some(self.update(at, |slot| (slot.worker(at), slot.check(now, limits))))
     }
 
     /// A slot that has waited until `now`.
@@ -427,13 +539,16 @@ impl Slots {
     pub(super) fn assert_indexed(&self) {
         let mut named = 0;
         for (at, slot) in self.iter() {
-            let Entries { open, laden, is_owed, backs_off_until, check_at } = slot.entries();
+            let Entries { open, laden, is_owed, backs_off_until, check_at, rests, leaves } =
+                slot.entries();
             let expected = [
                 open.map(|load| self.open.contains(&(load, at))),
                 laden.map(|load| self.laden.contains(&(load, at))),
                 is_owed.then(|| self.owed.contains(&at)),
                 backs_off_until.map(|until| self.backing_off.contains(&(until, at))),
                 check_at.map(|due| self.checks.contains(&(due, at))),
+                rests.then(|| self.resting.contains(&at)),
+                leaves.then(|| self.leaving.contains(&at)),
             ];
             for present in expected.into_iter().flatten() {
                 assert!(present, "a slot is in the index that its state says");
@@ -444,12 +559,15 @@ impl Slots {
         }
         let loads = self.open.len() + self.laden.len();
         let timed = self.backing_off.len() + self.checks.len();
+        let timed = timed + self.resting.len() + self.leaving.len();
         let indexed = loads + self.owed.len() + timed;
         assert_eq!(named, indexed, "a slot is in no other index");
     }
 
     fn insert(&mut self, at: usize, entries: Entries) {
-        let Entries { open, laden, is_owed, backs_off_until, check_at } = entries;
+        let Entries { open, laden, is_owed, backs_off_until, check_at, rests, leaves } = entries;
+        self.resting.extend(rests.then_some(at));
+        self.leaving.extend(leaves.then_some(at));
         self.open.extend(open.map(|load| (load, at)));
         self.laden.extend(laden.map(|load| (load, at)));
         self.owed.extend(is_owed.then_some(at));
@@ -458,12 +576,14 @@ impl Slots {
     }
 
     fn remove(&mut self, at: usize, entries: Entries) {
-        let Entries { open, laden, is_owed, backs_off_until, check_at } = entries;
+        let Entries { open, laden, is_owed, backs_off_until, check_at, rests, leaves } = entries;
         let removed = open.is_none_or(|load| self.open.remove(&(load, at)))
             & laden.is_none_or(|load| self.laden.remove(&(load, at)))
             & (!is_owed || self.owed.remove(&at))
             & backs_off_until.is_none_or(|until| self.backing_off.remove(&(until, at)))
-            & check_at.is_none_or(|due| self.checks.remove(&(due, at)));
+            & check_at.is_none_or(|due| self.checks.remove(&(due, at)))
+            & (!rests || self.resting.remove(&at))
+            & (!leaves || self.leaving.remove(&at));
         assert!(removed, "a slot is in the index that its state says");
     }
 }
@@ -475,7 +595,7 @@ impl Slot {
                 self.state = State::Starting(Order::Given);
                 // After 2^32 workers a name comes again; nobody remembers the first one.
                 self.generation = self.generation.wrapping_add(1);
-                self.check_at = None;
+                (self.check_at, self.given) = (None, 0);
                 Action::Start { worker: self.worker(at) }
             }
             State::Dying(why, Order::Owed) => {

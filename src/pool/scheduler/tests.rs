@@ -10,7 +10,9 @@ const NOW: Duration = Duration::ZERO;
 fn config(workers: usize) -> Config {
     let backoff = Backoff { first: Duration::from_millis(10), max: Duration::from_millis(40) };
     let hang = Duration::from_secs(10);
-    Config { workers, max_start_failures: 5, max_fruitless_deaths: 3, backoff, hang }
+    let (max_items, idle) = (None, None);
+    let (max_start_failures, max_fruitless_deaths) = (5, 3);
+    Config { workers, max_items, idle, max_start_failures, max_fruitless_deaths, backoff, hang }
 }
 
 fn calls(count: u32, attempts: u32) -> TaskSpec {

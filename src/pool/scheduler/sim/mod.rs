@@ -11,6 +11,8 @@
 
 mod oracle;
 mod random;
+mod time;
+mod turnover;
 mod world;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,8 @@ pub(super) enum Plant {
     RevokedLost,
     /// A slot that has backed off is forgotten.
     TimeoutLost,
+    /// Who leaves does not wait for its successor.
+    LeftTooEarly,
     /// A task that runs too long is not ended.
     OverdueForgiven,
     /// The dead worker's holds are kept.
@@ -63,6 +67,12 @@ fn play(seed: u64, plant: Option<Plant>, coverage: &mut Coverage) {
     for (what, times) in world.coverage() {
         *coverage.entry(what).or_default() += times;
     }
+}
+
+/// As many as `SCHEDULER_SIM_HISTORIES` says.
+fn histories() -> u64 {
+    let wanted = std::env::var("SCHEDULER_SIM_HISTORIES");
+    wanted.map_or(HISTORIES, |wanted| wanted.parse().expect("the number of histories"))
 }
 
 fn complaint(seed: u64, plant: Option<Plant>) -> Option<String> {
@@ -88,7 +98,7 @@ fn every_task_is_resolved_exactly_once_in_ten_thousand_histories() {
             let seed = seed.parse().expect("the seed is a number");
             seed..seed + 1
         }
-        Err(_) => 0..HISTORIES,
+        Err(_) => 0..histories(),
     };
     let is_replay = seeds.end - seeds.start == 1;
     for seed in seeds {
@@ -162,7 +172,12 @@ fn a_task_that_is_taken_back_and_lost_is_caught() {
 
 #[test]
 fn a_lost_timeout_is_caught() {
-    assert_caught(Plant::TimeoutLost, "oracle: a start is missing");
+    assert_caught(Plant::TimeoutLost, "oracle: ");
+}
+
+#[test]
+fn a_worker_that_leaves_before_its_successor_is_ready_is_caught() {
+    assert_caught(Plant::LeftTooEarly, "oracle: ");
 }
 
 #[test]

@@ -12,9 +12,10 @@ use super::super::{
     WorkerId,
 };
 use super::Coverage;
+use super::time::parts_around;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 29] = [
+pub(super) const NOTEWORTHY: [&str; 34] = [
     "asked back from behind a long task",
     "attempts used up",
     "back-off",
@@ -27,16 +28,20 @@ pub(super) const NOTEWORTHY: [&str; 29] = [
     "death while idle",
     "death without blame",
     "found hanging",
+    "grown",
     "killed behind another",
     "killed in the queue",
     "killed while first",
     "moved",
     "refused to move",
+    "replaced",
+    "rested",
     "retried",
     "shutdown cancel",
     "shutdown escalated",
     "shutdown graceful",
     "shutdown kill",
+    "shrunk",
     "split",
     "stale",
     "starts are hopeless",
@@ -44,17 +49,18 @@ pub(super) const NOTEWORTHY: [&str; 29] = [
     "timed out alone",
     "timed out in a chunk",
     "violation",
+    "woken",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Chunk {
+pub(super) struct Chunk {
     /// Not known between the split that made it and the action that names it.
-    task: Option<TaskId>,
-    spec: TaskSpec,
+    pub(super) task: Option<TaskId>,
+    pub(super) spec: TaskSpec,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Live,
     Doomed,
     /// At this item.
@@ -63,11 +69,13 @@ enum Fate {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     /// No process that was reported.
     Gone,
     Coming,
     Ready,
+    /// It gets nothing more; its successor, if it is known yet.
+    Leaving(Option<usize>),
     Condemned {
         ordered: bool,
         was_ready: bool,
@@ -75,73 +83,77 @@ enum Life {
     Stopped,
 }
 
-struct Seat {
-    life: Life,
-    generation: u32,
-    sent: VecDeque<(Chunk, Fate)>,
-    credit: usize,
+/// What is to be in a place when its worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Yes,
+    WhenBusy,
+    No,
+}
+
+pub(super) struct Seat {
+    pub(super) life: Life,
+    pub(super) wanted: Wanted,
+    /// There was work for it since it rests.
+    pub(super) is_called: bool,
+    pub(super) given: u64,
+    pub(super) generation: u32,
+    pub(super) sent: VecDeque<(Chunk, Fate)>,
+    pub(super) credit: usize,
     /// Since when it has its first task, or runs the item of it that was seen last.
-    since: Duration,
-    seen: Option<u32>,
+    pub(super) since: Duration,
+    pub(super) seen: Option<u32>,
     /// It completed something, or began to have work, since the last look.
-    has_moved: bool,
+    pub(super) has_moved: bool,
     /// Tasks that it was asked to give back.
-    asked: Vec<TaskId>,
+    pub(super) asked: Vec<TaskId>,
     /// Whether the machine still has to say that it kills or stops this worker.
-    order_owed: bool,
-    start_failures: u32,
-    unproven: u32,
-    not_before: Duration,
+    pub(super) order_owed: bool,
+    pub(super) start_failures: u32,
+    pub(super) unproven: u32,
+    pub(super) not_before: Duration,
 }
 
 #[derive(Clone, Default)]
-struct Item {
+pub(super) struct Item {
     charged: u32,
     resolved: u32,
 }
 
 pub(super) struct Oracle {
-    config: Config,
-    items: Vec<Vec<Item>>,
-    queue: VecDeque<Chunk>,
-    seats: Vec<Seat>,
-    owed_resolutions: Vec<(TaskSpec, Resolution)>,
-    owed_splits: Vec<(TaskId, u32, [Option<TaskSpec>; 3])>,
-    owed_questions: Vec<(WorkerId, TaskId)>,
-    owed_looks: Vec<(WorkerId, TaskId)>,
-    now: Duration,
-    looked_at: Duration,
-    shutdown: Option<Shutdown>,
-    broken: bool,
-    start_failures: u32,
-    fruitless_deaths: u32,
+    pub(super) config: Config,
+    pub(super) items: Vec<Vec<Item>>,
+    pub(super) queue: VecDeque<Chunk>,
+    pub(super) seats: Vec<Seat>,
+    /// Workers that are to be started in places that nobody has.
+    pub(super) newcomers: usize,
+    /// The places that have somebody or are to have, by the machine's word.
+    pub(super) held: Vec<usize>,
+    pub(super) owed_resolutions: Vec<(TaskSpec, Resolution)>,
+    pub(super) owed_splits: Vec<(TaskId, u32, [Option<TaskSpec>; 3])>,
+    pub(super) owed_questions: Vec<(WorkerId, TaskId)>,
+    pub(super) owed_looks: Vec<(WorkerId, TaskId)>,
+    pub(super) now: Duration,
+    pub(super) looked_at: Duration,
+    pub(super) shutdown: Option<Shutdown>,
+    pub(super) broken: bool,
+    pub(super) start_failures: u32,
+    pub(super) fruitless_deaths: u32,
     /// The supervisor's ledger: who holds which payload's memory, and how often.
-    holds: BTreeMap<(WorkerId, u64), u32>,
+    pub(super) holds: BTreeMap<(WorkerId, u64), u32>,
     pub(super) coverage: Coverage,
 }
 
 // What the machine was told, and what it should have answered.
 impl Oracle {
     pub(super) fn new(config: Config) -> Self {
-        let seat = || Seat {
-            life: Life::Gone,
-            generation: 0,
-            sent: VecDeque::new(),
-            credit: 2,
-            since: Duration::ZERO,
-            seen: None,
-            has_moved: true,
-            asked: Vec::new(),
-            order_owed: false,
-            start_failures: 0,
-            unproven: 0,
-            not_before: Duration::ZERO,
-        };
         Self {
             config,
             items: Vec::new(),
             queue: VecDeque::new(),
-            seats: (0..config.workers).map(|_| seat()).collect(),
+            seats: Vec::new(),
+            newcomers: config.workers,
+            held: Vec::new(),
             owed_resolutions: Vec::new(),
             owed_splits: Vec::new(),
             owed_questions: Vec::new(),
@@ -154,6 +166,26 @@ impl Oracle {
             fruitless_deaths: 0,
             holds: BTreeMap::new(),
             coverage: Coverage::new(),
+        }
+    }
+
+    fn empty_seat() -> Seat {
+        Seat {
+            life: Life::Gone,
+            wanted: Wanted::No,
+            is_called: false,
+            given: 0,
+            generation: 0,
+            sent: VecDeque::new(),
+            credit: 2,
+            since: Duration::ZERO,
+            seen: None,
+            has_moved: true,
+            asked: Vec::new(),
+            order_owed: false,
+            start_failures: 0,
+            unproven: 0,
+            not_before: Duration::ZERO,
         }
     }
 
@@ -256,6 +288,7 @@ impl Oracle {
         });
         self.release(worker, chunk.spec.payload);
         self.queue.push_front(chunk);
+        self.let_leavers_go();
     }
 
     pub(super) fn completed(
@@ -272,7 +305,8 @@ impl Oracle {
         let Some((chunk, fate)) = head else {
             seat.condemn(false);
             assert_eq!(answer, Delivery::Violation, "oracle: only the first task is completed");
-            return self.note("violation");
+            self.note("violation");
+            return self.wind_down();
         };
         seat.sent.pop_front();
         (seat.since, seat.seen) = (now, None);
@@ -306,34 +340,17 @@ impl Oracle {
         self.wind_down();
     }
 
-    /// A worker whose time was over said which item of its first task it runs.
-    pub(super) fn progress(&mut self, worker: WorkerId, task: TaskId, item: u32) {
-        let now = self.now;
-        let Some(seat) = self.seat(worker).filter(|seat| seat.life == Life::Ready) else { return };
-        let Some((chunk, fate)) = seat.sent.front_mut() else { return };
-        if chunk.task != Some(task) {
-            return;
-        }
-        let TaskSpec { first, count, timeout, .. } = chunk.spec;
-        let item = item.clamp(first, first + count - 1);
-        if seat.seen.unwrap_or(first) != item {
-            seat.since = now;
-        }
-        seat.seen = Some(item);
-        if timeout.is_some_and(|timeout| now >= seat.since + timeout) {
-            *fate = Fate::Overdue(item);
-            seat.condemn(true);
-        }
-    }
-
     pub(super) fn ready(&mut self, worker: WorkerId) {
+        let now = self.now;
         let Some(seat) = self.seat(worker) else { return self.note("stale") };
         if seat.life == Life::Coming {
             seat.life = Life::Ready;
+            (seat.since, seat.seen) = (now, None);
             seat.start_failures = 0;
             seat.unproven += 1;
             self.start_failures = 0;
         }
+        self.let_leavers_go();
     }
 
     /// A worker failed to start, and so will the next, by its own word.
@@ -349,6 +366,7 @@ impl Oracle {
         if seat.life != Life::Stopped {
             seat.condemn(false);
         }
+        self.let_leavers_go();
     }
 
     pub(super) fn died(&mut self, worker: WorkerId, blame: Option<Blame>, now: Duration) {
@@ -366,7 +384,9 @@ impl Oracle {
                 self.note_break(self.start_failures, "broken by start failures");
                 self.delay(failures)
             }
-            Life::Ready | Life::Condemned { ordered: false, was_ready: true } => {
+            Life::Ready
+            | Life::Leaving(_)
+            | Life::Condemned { ordered: false, was_ready: true } => {
                 self.unprovoked_death(worker, sent, blame)
             }
             Life::Condemned { ordered: true, .. } | Life::Stopped => {
@@ -378,8 +398,14 @@ impl Oracle {
         if !delay.is_zero() {
             self.note("back-off");
         }
-        self.seats[worker.slot].not_before = now + delay;
         self.break_if_hopeless();
+        let is_over = self.broken || self.shutdown.is_some() && self.queue.is_empty();
+        let seat = &mut self.seats[worker.slot];
+        seat.not_before = now + delay;
+        if is_over && seat.wanted == Wanted::WhenBusy {
+            // Nobody rests in a pool that is at its end.
+            seat.wanted = Wanted::No;
+        }
         self.wind_down();
     }
 
@@ -432,23 +458,6 @@ impl Oracle {
         }
         back.append(&mut self.queue);
         self.queue = back;
-    }
-
-    /// The other items of a task one of which ran too long.
-    fn time_out(&mut self, chunk: Chunk, item: u32) -> Vec<Chunk> {
-        let after = chunk.spec.timeout.expect("oracle: timed out without a timeout");
-        let resolution = Resolution::TimedOut { after };
-        if chunk.spec.count == 1 {
-            self.note("timed out alone");
-            self.owe(chunk.spec, resolution);
-            return Vec::new();
-        }
-        self.note("timed out in a chunk");
-        let parts @ [before, blamed, behind] = parts_around(chunk.spec, item);
-        self.owed_splits.push((chunk.task.unwrap(), item, parts));
-        self.owe(blamed.unwrap(), resolution);
-        let others = [before, behind].into_iter().flatten();
-        others.map(|spec| Chunk { task: None, spec }).collect()
     }
 
     fn charge(&mut self, worker: WorkerId, chunk: Chunk, item: u32) -> Vec<Chunk> {
@@ -504,8 +513,23 @@ impl Oracle {
         }
     }
 
+    /// The machine is about to be asked for an action.
+    pub(super) fn asks(&mut self, held: Vec<usize>) {
+        self.held = held;
+        let is_called = self.has_work_for_more();
+        self.seats.iter_mut().for_each(|seat| seat.is_called |= is_called);
+    }
+
     /// The machine says that there is nothing to do.
-    pub(super) fn idle(&self, is_broken: bool, queued: usize, sent: usize) {
+    pub(super) fn idle(&self, is_broken: bool, queued: usize, sent: usize, held: usize) {
+        if !self.is_over_for_workers() {
+            let wanted = self.seats.iter().filter(|seat| seat.wanted != Wanted::No).count();
+            assert_eq!(held, wanted + self.newcomers, "oracle: as many workers as there are to be");
+            assert_eq!(self.newcomers, 0, "oracle: a new worker is missing");
+        }
+        let rests = |seat: &Seat| seat.life == Life::Gone && seat.wanted == Wanted::WhenBusy;
+        let wakes = self.has_work_for_more() && self.seats.iter().any(rests);
+        assert!(!wakes, "oracle: work waits while somebody rests");
         assert_eq!(is_broken, self.broken, "oracle: broken when it is hopeless");
         assert_eq!(queued, self.queue.len(), "oracle: as many tasks are queued");
         assert_eq!(sent, self.unresolved_sent(), "oracle: as many tasks are sent");
@@ -520,58 +544,6 @@ impl Oracle {
         assert!(!waits, "oracle: work waits behind other work beside an idle worker");
         let owed = self.seats.iter().any(|seat| seat.order_owed);
         assert!(!owed, "oracle: an order is missing");
-    }
-
-    /// `handle_timeout(now)` was called. Who has completed nothing for ten milliseconds is to give up
-    /// what lies behind the task that it runs.
-    pub(super) fn looked(&mut self, now: Duration) {
-        self.now = now;
-        self.look_at_first_tasks();
-        if now < self.looked_at + Duration::from_millis(10) {
-            return;
-        }
-        self.looked_at = now;
-        for (slot, seat) in self.seats.iter_mut().enumerate() {
-            if !seat.can_spare() || std::mem::replace(&mut seat.has_moved, false) {
-                continue;
-            }
-            seat.credit = 1;
-            let worker = WorkerId { slot, generation: seat.generation };
-            for (chunk, fate) in seat.sent.iter().skip(1).rev() {
-                let task = chunk.task.unwrap();
-                if *fate == Fate::Live && !seat.asked.contains(&task) {
-                    self.owed_questions.push((worker, task));
-                }
-            }
-        }
-    }
-
-    /// Who has not begun its first task for long is asked for it, and then how far it is.
-    fn look_at_first_tasks(&mut self) {
-        for (slot, seat) in self.seats.iter().enumerate() {
-            let worker = WorkerId { slot, generation: seat.generation };
-            let Some((chunk, _)) = seat.sent.front().filter(|_| seat.life == Life::Ready) else {
-                continue;
-            };
-            let task = chunk.task.unwrap();
-            let is_over = |limit: Duration| self.now >= seat.since + limit;
-            let timeout = chunk.spec.timeout;
-            let hang = self.config.hang;
-            if seat.seen.is_none() && !seat.asked.contains(&task) {
-                if is_over(timeout.map_or(hang, |timeout| timeout.min(hang))) {
-                    self.owed_questions.push((worker, task));
-                }
-            } else if timeout.is_some_and(is_over) {
-                self.owed_looks.push((worker, task));
-            }
-        }
-    }
-
-    /// `handle_timeout(now)` was called and everything done that followed.
-    pub(super) fn timed_out(&self, now: Duration) {
-        let late = |seat: &Seat| seat.life == Life::Gone && seat.not_before <= now;
-        let is_late = self.seats.iter().any(late);
-        assert!(self.is_over_for_workers() || !is_late, "oracle: a start is missing");
     }
 
     pub(super) fn is_resolved(&self) -> bool {
@@ -590,14 +562,30 @@ impl Oracle {
 
     fn expect_start(&mut self, worker: WorkerId, now: Duration) {
         let unresolved = !self.is_resolved();
+        let nobody = self.seats.iter().all(|seat| seat.life == Life::Gone);
+        let is_last = self.shutdown.is_some() && nobody && !self.queue.is_empty();
+        let places = self.seats.len().max(worker.slot + 1);
+        self.seats.resize_with(places, Self::empty_seat);
         let seat = &mut self.seats[worker.slot];
         assert_eq!(seat.life, Life::Gone, "oracle: a slot has one worker");
         assert_eq!(seat.generation + 1, worker.generation, "oracle: each worker is a generation");
-        assert!(now >= seat.not_before, "oracle: started too early");
+        match seat.wanted {
+            Wanted::Yes => {
+                assert!(now >= seat.not_before || is_last, "oracle: started too early");
+            }
+            Wanted::WhenBusy => assert!(seat.is_called || is_last, "oracle: woken without work"),
+            Wanted::No => assert!(self.newcomers > 0 || is_last, "oracle: one worker too many"),
+        }
+        self.newcomers = self.newcomers.saturating_sub(usize::from(seat.wanted == Wanted::No));
+        let was_resting = std::mem::replace(&mut seat.wanted, Wanted::Yes) == Wanted::WhenBusy;
+        seat.given = 0;
         assert!(self.shutdown.is_none() || unresolved, "oracle: no worker without work");
         assert!(!self.broken, "oracle: a broken pool starts nothing");
         seat.generation = worker.generation;
         seat.life = Life::Coming;
+        if was_resting {
+            self.note("woken");
+        }
     }
 
     fn expect_send(&mut self, worker: WorkerId, task: TaskId, attempt: u32, spec: TaskSpec) {
@@ -610,7 +598,7 @@ impl Oracle {
         let charged = items[spec.first as usize].charged;
         assert_eq!(attempt, charged + 1, "oracle: only blamed attempts are counted");
         assert!(attempt <= spec.attempts, "oracle: no more attempts than the limit");
-        let now = self.now;
+        let (now, max_items) = (self.now, self.config.max_items);
         let seat = self.seat(worker).expect("oracle: sent to a former worker");
         assert_eq!(seat.life, Life::Ready, "oracle: sent to a worker that is not ready");
         assert!(seat.has_credit(), "oracle: sent beyond credit");
@@ -620,7 +608,12 @@ impl Oracle {
             (seat.since, seat.seen) = (now, None);
         }
         seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
+        seat.given += u64::from(spec.count);
+        let is_spent = max_items.is_some_and(|max| seat.given >= max);
         *self.holds.entry((worker, spec.payload)).or_default() += 1;
+        if is_spent {
+            self.retired(worker);
+        }
     }
 
     fn expect_revoke(&mut self, worker: WorkerId, task: TaskId) {
@@ -629,7 +622,10 @@ impl Oracle {
             self.owed_questions.remove(owed);
             self.note("asked back from behind a long task");
             let seat = self.seat(worker).expect("oracle: a former worker is asked for work");
-            return seat.asked.push(task);
+            if !seat.asked.contains(&task) {
+                seat.asked.push(task);
+            }
+            return;
         }
         assert!(self.queue.is_empty(), "oracle: work is moved while other work waits");
         let idle = self.seats.iter().any(|seat| seat.has_credit() && seat.sent.is_empty());
@@ -673,8 +669,8 @@ impl Oracle {
 
 // What follows from it.
 impl Oracle {
-    fn seat(&mut self, worker: WorkerId) -> Option<&mut Seat> {
-        let seat = &mut self.seats[worker.slot];
+    pub(super) fn seat(&mut self, worker: WorkerId) -> Option<&mut Seat> {
+        let seat = self.seats.get_mut(worker.slot)?;
         (seat.life != Life::Gone && seat.generation == worker.generation).then_some(seat)
     }
 
@@ -683,7 +679,7 @@ impl Oracle {
         sent.filter(|(_, fate)| *fate != Fate::Zombie).count()
     }
 
-    fn is_over_for_workers(&self) -> bool {
+    pub(super) fn is_over_for_workers(&self) -> bool {
         self.broken || self.shutdown.is_some()
     }
 
@@ -716,11 +712,12 @@ impl Oracle {
 
     /// Without work, a pool that takes no more of it lets its workers go.
     fn wind_down(&mut self) {
+        self.let_leavers_go();
         if !self.is_over_for_workers() || !self.is_resolved() {
             return;
         }
         for seat in &mut self.seats {
-            if matches!(seat.life, Life::Coming | Life::Ready) {
+            if matches!(seat.life, Life::Coming | Life::Ready | Life::Leaving(_)) {
                 seat.life = Life::Stopped;
                 seat.order_owed = true;
             }
@@ -748,7 +745,7 @@ impl Oracle {
         }
     }
 
-    fn owe(&mut self, spec: TaskSpec, resolution: Resolution) {
+    pub(super) fn owe(&mut self, spec: TaskSpec, resolution: Resolution) {
         self.owed_resolutions.push((spec, resolution));
     }
 
@@ -768,36 +765,34 @@ impl Oracle {
         }
     }
 
-    fn note(&mut self, what: &'static str) {
+    pub(super) fn note(&mut self, what: &'static str) {
         *self.coverage.entry(what).or_default() += 1;
     }
 }
 
-/// What lies before an item, the item, and what lies behind it.
-fn parts_around(spec: TaskSpec, item: u32) -> [Option<TaskSpec>; 3] {
-    let end = spec.first + spec.count;
-    let part =
-        |first: u32, to: u32| (first < to).then(|| TaskSpec { first, count: to - first, ..spec });
-    [part(spec.first, item), part(item, item + 1), part(item + 1, end)]
-}
-
 impl Seat {
-    fn has_credit(&self) -> bool {
+    pub(super) fn has_credit(&self) -> bool {
         self.life == Life::Ready && self.sent.len() < self.credit
     }
 
-    fn can_spare(&self) -> bool {
-        let last = self.sent.back().filter(|_| self.life == Life::Ready && self.sent.len() > 1);
+    pub(super) fn works(&self) -> bool {
+        matches!(self.life, Life::Ready | Life::Leaving(_))
+    }
+
+    pub(super) fn can_spare(&self) -> bool {
+        let last = self.sent.back().filter(|_| self.works() && self.sent.len() > 1);
         last.is_some_and(|(chunk, fate)| {
             *fate == Fate::Live && chunk.task.is_some_and(|task| !self.asked.contains(&task))
         })
     }
 
-    fn condemn(&mut self, ordered: bool) {
+    pub(super) fn condemn(&mut self, ordered: bool) {
         match self.life {
             Life::Gone | Life::Condemned { .. } => return,
             Life::Coming => self.life = Life::Condemned { ordered, was_ready: false },
-            Life::Ready => self.life = Life::Condemned { ordered, was_ready: true },
+            Life::Ready | Life::Leaving(_) => {
+                self.life = Life::Condemned { ordered, was_ready: true };
+            }
             Life::Stopped => self.life = Life::Condemned { ordered, was_ready: true },
         }
         self.order_owed = true;

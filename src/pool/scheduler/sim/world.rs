@@ -71,6 +71,8 @@ impl World {
         let mut random = Random::new(seed);
         let config = Config {
             workers: 1 + random.below(4),
+            max_items: [None, None, Some(1), Some(30)][random.below(4)],
+            idle: [None, Some(Duration::from_millis(15))][random.below(2)],
             max_start_failures: random.small(1, 6),
             max_fruitless_deaths: random.small(1, 6),
             backoff: Backoff { first: Duration::from_millis(10), max: Duration::from_millis(50) },
@@ -95,7 +97,7 @@ impl World {
             machine,
             oracle: Oracle::new(config),
             now: Duration::ZERO,
-            processes: (0..config.workers).map(|_| None).collect(),
+            processes: Vec::new(),
             former: Vec::new(),
             known: Vec::new(),
             runs: Vec::new(),
@@ -153,14 +155,14 @@ impl World {
                 self.pass_time(until.saturating_sub(self.now));
             }
         }
-        panic!("oracle: {what} after {PATIENCE} healthy rounds");
+        panic!("oracle: {what} after {PATIENCE} healthy rounds: {:?}", self.machine);
     }
 }
 
 // One step of a history.
 impl World {
     fn step(&mut self) {
-        let slot = self.random.below(self.processes.len());
+        let slot = self.random.below(self.processes.len().max(1));
         match self.random.below(100) {
             0..20 => self.submit(),
             20..23 => self.cancel(),
@@ -172,6 +174,8 @@ impl World {
                 let by = Duration::from_millis(self.random.below(40) as u64);
                 self.pass_time(by);
             }
+            43..45 => self.resize(),
+            45 => self.retire(slot),
             40..43 if self.random.percent(self.mood.shutdown) => {
                 let all = [Shutdown::Graceful, Shutdown::Cancel, Shutdown::Kill];
                 let how = all[self.random.below(3)];
@@ -184,7 +188,7 @@ impl World {
 
     fn process_step(&mut self, slot: usize) {
         let death = self.mood.death;
-        let Some(process) = &mut self.processes[slot] else { return };
+        let Some(process) = self.processes.get_mut(slot).and_then(Option::as_mut) else { return };
         if !process.is_alive {
             return match self.random.below(5) {
                 0 => self.suspect(slot),
@@ -236,6 +240,7 @@ impl World {
             self.revoke(worker, task);
         }
         let answer = self.machine.cancel(task);
+        self.oracle.hold(self.machine.held());
         self.oracle.cancelled(task, answer);
     }
 
@@ -247,17 +252,36 @@ impl World {
             self.revoke(worker, task);
         }
         self.machine.kill(task);
+        self.oracle.hold(self.machine.held());
         self.oracle.killed(task);
+    }
+
+    fn resize(&mut self) {
+        let workers = 1 + self.random.below(5);
+        self.machine.resize(workers);
+        self.oracle.resized(workers, &self.machine.held());
+        self.oracle.leave(&self.machine.leavers(), self.machine.held());
+    }
+
+    /// A worker uses too much memory.
+    fn retire(&mut self, slot: usize) {
+        let Some(Some(process)) = self.processes.get(slot) else { return };
+        let worker = process.worker;
+        self.machine.retire(worker);
+        self.oracle.retired(worker);
+        self.oracle.leave(&self.machine.leavers(), self.machine.held());
     }
 
     fn shut_down(&mut self, how: Shutdown) {
         self.machine.shutdown(how);
+        self.oracle.hold(self.machine.held());
         self.oracle.shut_down(how);
     }
 
     fn pass_time(&mut self, by: Duration) {
         self.now += by;
         self.machine.handle_timeout(self.now);
+        self.oracle.hold(self.machine.held());
         self.oracle.looked(self.now);
         self.perform_all();
         self.oracle.timed_out(self.now);
@@ -329,6 +353,7 @@ impl World {
         process.is_ready = true;
         let worker = process.worker;
         self.machine.handle_event(Event::WorkerReady { worker }, self.now);
+        self.oracle.hold(self.machine.held());
         self.oracle.ready(worker);
     }
 
@@ -347,6 +372,7 @@ impl World {
     fn complete(&mut self, worker: WorkerId, task: TaskId) -> Delivery {
         let elapsed = Duration::from_micros([0, 1, 30, 500][self.random.below(4)]);
         let answer = self.machine.complete(worker, task, elapsed);
+        self.oracle.hold(self.machine.held());
         self.oracle.completed((worker, task, elapsed), answer);
         answer
     }
@@ -358,6 +384,7 @@ impl World {
         if let Some(at) = unclaimed {
             process.inbox.remove(at);
             self.machine.revoked(worker, task);
+            self.oracle.hold(self.machine.held());
             self.oracle.revoked(worker, task);
         } else {
             self.machine.begun(worker, task);
@@ -376,9 +403,10 @@ impl World {
     }
 
     fn suspect(&mut self, slot: usize) {
-        let Some(process) = &self.processes[slot] else { return };
+        let Some(Some(process)) = self.processes.get(slot) else { return };
         let worker = process.worker;
         self.machine.handle_event(Event::WorkerSuspect { worker }, self.now);
+        self.oracle.hold(self.machine.held());
         self.oracle.suspected(worker);
     }
 
@@ -399,6 +427,7 @@ impl World {
             self.oracle.starts_are_hopeless(worker);
         }
         self.machine.handle_event(event, self.now);
+        self.oracle.hold(self.machine.held());
         self.oracle.died(worker, blame, self.now);
         if self.plant != Some(Plant::HoldNotReleased) {
             self.oracle.reclaim(worker);
@@ -419,7 +448,7 @@ impl World {
     /// A completion of a task that is not the worker's first.
     fn talk_nonsense(&mut self, slot: usize) {
         let task = self.any_task();
-        let Some(process) = &self.processes[slot] else { return };
+        let Some(Some(process)) = self.processes.get(slot) else { return };
         let told = process.outbox.front().map(|&(task, _)| task);
         let running = process.running.as_ref().map(|running| running.task);
         let next = process.inbox.front().map(|&(task, _)| task);
@@ -441,18 +470,22 @@ impl World {
         match self.random.below(5) {
             0 => {
                 self.machine.handle_event(Event::WorkerReady { worker }, self.now);
+                self.oracle.hold(self.machine.held());
                 self.oracle.ready(worker);
             }
             1 => {
                 self.machine.handle_event(Event::WorkerSuspect { worker }, self.now);
+                self.oracle.hold(self.machine.held());
                 self.oracle.suspected(worker);
             }
             2 => {
                 self.machine.handle_event(Event::WorkerDied { worker, blame }, self.now);
+                self.oracle.hold(self.machine.held());
                 self.oracle.died(worker, blame, self.now);
             }
             3 => {
                 self.machine.handle_event(Event::StartFailed { worker, is_fatal: true }, self.now);
+                self.oracle.hold(self.machine.held());
                 self.oracle.died(worker, None, self.now);
             }
             _ => {
@@ -468,12 +501,14 @@ impl World {
     fn perform_all(&mut self) {
         while self.perform_next() {}
         let (queued, sent) = (self.machine.queued(), self.machine.sent());
-        self.oracle.idle(self.machine.is_broken(), queued, sent);
+        self.oracle.idle(self.machine.is_broken(), queued, sent, self.machine.held().len());
     }
 
     fn perform_next(&mut self) -> bool {
+        self.oracle.asks(self.machine.held());
         let Some(action) = self.machine.poll_action() else { return false };
         self.oracle.act(&action, self.now);
+        self.oracle.leave(&self.machine.leavers(), self.machine.held());
         match action {
             Action::Start { worker } => self.start(worker),
             Action::Send { worker, task, spec, .. } => {
@@ -493,6 +528,8 @@ impl World {
     }
 
     fn start(&mut self, worker: WorkerId) {
+        let places = self.processes.len().max(worker.slot + 1);
+        self.processes.resize_with(places, || None);
         assert!(self.processes[worker.slot].is_none(), "oracle: a slot has one worker");
         self.processes[worker.slot] = Some(Process {
             worker,
