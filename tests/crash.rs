@@ -1,4 +1,5 @@
-//! Workers that die in every way and at every moment cost what ran on them, and nothing else.
+//! Workers that die cost what ran on them, and nothing else. Each way to go at each moment is in the
+//! table, `table.rs`; here are the stories around it.
 //!
 //! Each test has a pool of its own whose processes are marked, so that the tests may run side by
 //! side and each can still see that nothing of its pool is left.
@@ -6,6 +7,7 @@
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/trick.rs"]
 mod trick;
 
@@ -22,120 +24,7 @@ use trick::{Mishap, Moment, PLANNED, Trick, perform};
 
 pannier::premain!();
 
-// ── the table ────────────────────────────────────────────────────────────────
-
-const MISHAPS: [Mishap; 7] = [
-    Mishap::Panic,
-    Mishap::Error,
-    Mishap::Exit(0),
-    Mishap::Exit(1),
-    Mishap::Abort,
-    Mishap::Segv,
-    Mishap::Kill,
-];
-
-#[test]
-fn a_mishap_while_decoding_the_arguments_costs_that_task_alone() {
-    for mishap in MISHAPS {
-        costs_one_task(Moment::Decoding, mishap);
-    }
-}
-
-#[test]
-fn a_mishap_while_running_costs_that_task_alone() {
-    for mishap in MISHAPS.into_iter().filter(|mishap| *mishap != Mishap::Error) {
-        costs_one_task(Moment::Running, mishap);
-    }
-}
-
-#[test]
-fn a_mishap_while_encoding_the_result_costs_that_task_alone() {
-    for mishap in MISHAPS {
-        costs_one_task(Moment::Encoding, mishap);
-    }
-}
-
-/// One case of the table: a task on the other worker and tasks behind the one that comes to grief.
-fn costs_one_task(moment: Moment, mishap: Mishap) {
-    let case = format!("{mishap:?} while {moment:?}");
-    let mut pool = Marked::build(Pool::builder().workers(2).attempts(1));
-    let pids = pool.worker_pids();
-    let mut data = pool.alloc::<u64>(4_096).expect("a little memory");
-    data.fill(7);
-    let data = data.freeze();
-
-    let (beside_gate, trick_gate) = (Gate::new(), Gate::new());
-    let beside = pool.submit(pass_through, beside_gate.name());
-    let beside_arrival = beside_gate.arrival();
-    let trick = pool.submit(perform, Trick::new(moment, mishap).behind(trick_gate.name()));
-    let trick_arrival = trick_gate.arrival();
-    // The first two go behind the two that wait, the others stay in the queue.
-    let sum = |(data, from): (Buffer<u64>, usize)| (data[from..].iter().sum::<u64>(), attempt());
-    let behind: Vec<_> = (0..6).map(|from| pool.submit(sum, (data.clone(), from))).collect();
-    let (id, pid) = (trick.id(), trick_arrival.number);
-    drop(trick_arrival);
-    let error = failure(trick);
-    drop(beside_arrival);
-
-    assert_error(&case, &error, (moment, mishap), pid);
-    let task = error.task().unwrap_or_else(|| panic!("{case}: names no task: {error}"));
-    let function = task.function;
-    assert!(
-        task.id == id && task.item.is_none() && function.ends_with("perform"),
-        "{case}: {task}"
-    );
-    assert_eq!(join(beside).ok(), Some(1), "{case}: the task on the other worker");
-    for (from, handle) in (0..).zip(behind) {
-        let sum = join(handle).unwrap_or_else(|error| panic!("{case}: behind it: {error}"));
-        assert_eq!(sum, ((4_096 - from) * 7, 1), "{case}");
-    }
-
-    let dies = !matches!(mishap, Mishap::Panic | Mishap::Error);
-    if dies {
-        pool.is_whole_without(&[pid]);
-    } else {
-        assert_eq!(pool.worker_pids(), pids, "{case}: nobody has died");
-    }
-    assert_eq!(pool.stats().workers_died, u64::from(dies), "{case}");
-    for number in 0..8_u32 {
-        assert_eq!(join(pool.submit(|x: u32| x + 1, number)).ok(), Some(number + 1), "{case}");
-    }
-    drop(data);
-    eventually("no block is in use", || pool.stats().blocks_live == 0);
-    pool.end();
-}
-
-fn assert_error(case: &str, error: &TaskError, (moment, mishap): (Moment, Mishap), pid: u32) {
-    match (mishap, error) {
-        (Mishap::Panic, TaskError::Panicked(panicked)) => {
-            assert_eq!(panicked.message, PLANNED, "{case}");
-            let location = panicked.location.as_deref().unwrap_or_default();
-            assert!(location.contains("tests/common/trick.rs:"), "{case}: at {location}");
-        }
-        (Mishap::Error, TaskError::Decode(value)) if moment == Moment::Decoding => {
-            assert!(value.type_name.ends_with("Trick"), "{case}: {}", value.type_name);
-            assert!(value.source.to_string().contains(PLANNED), "{case}: {}", value.source);
-        }
-        (Mishap::Error, TaskError::Encode(value)) if moment == Moment::Encoding => {
-            assert!(value.type_name.ends_with("Trick"), "{case}: {}", value.type_name);
-            assert!(value.source.to_string().contains(PLANNED), "{case}: {}", value.source);
-        }
-        (_, TaskError::WorkerDied(death)) => {
-            match (mishap, death.status) {
-                (Mishap::Exit(code), status) => {
-                    assert_eq!(status, ExitStatus::Exited(code), "{case}")
-                }
-                (_, ExitStatus::Signaled { signal, .. }) => {
-                    assert_eq!(Some(signal), mishap.signal(), "{case}");
-                }
-                (_, other) => panic!("{case}: {other}"),
-            }
-            assert_eq!((death.phase, death.attempts), (moment.phase(), 1), "{case}");
-            assert_eq!((death.pid, death.generation), (pid, 1), "{case}");
-        }
-        (_, other) => panic!("{case}: {other:?}"),
-    }
-}
+// ── on this side ─────────────────────────────────────────────────────────────
 
 #[test]
 fn an_argument_that_cannot_be_written_fails_alone() {
@@ -365,21 +254,6 @@ fn every_mishap_of_an_item_names_the_item() {
 }
 
 // ── other ways to go ─────────────────────────────────────────────────────────
-
-#[test]
-fn a_stack_overflow_is_a_death_that_the_pool_survives() {
-    fn deep(level: u64) -> u64 {
-        let here = std::hint::black_box([level; 64]);
-        if level == u64::MAX { 0 } else { deep(level + 1) + here[3] }
-    }
-    let pool = Marked::build(Pool::builder().workers(1).attempts(1));
-    let error = failure(pool.submit(deep, 0));
-    let TaskError::WorkerDied(death) = error else { panic!("{error:?}") };
-    let by = |signal| matches!(signal, libc::SIGSEGV | libc::SIGABRT);
-    assert!(matches!(death.status, ExitStatus::Signaled { signal, .. } if by(signal)), "{death}");
-    assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
-    pool.end();
-}
 
 #[test]
 fn a_stopped_worker_is_ended_by_killing_its_task() {
