@@ -505,7 +505,7 @@ fn a_worker_that_scribbles_over_its_words_dies_and_no_other() {
 
 #[test]
 fn workers_that_die_together_lose_nothing() {
-    for workers in 1..=4 {
+    for workers in 1..=16 {
         let mut pool = Marked::new(workers);
         let gate = Gate::new();
         let running: Vec<_> =

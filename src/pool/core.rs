@@ -327,7 +327,10 @@ impl Core {
         let interest = match sent {
             Ok(SendState::Done | SendState::NoRoom) => Interest::Read,
             Ok(SendState::SocketFull) => Interest::ReadAndWrite,
-            Err(_dead_or_dying) => return self.tell(Event::WorkerSuspect { worker }),
+            Err(_dead_or_dying) => {
+                peer.leaves();
+                return self.tell(Event::WorkerSuspect { worker });
+            }
         };
         if peer.interest != interest {
             peer.interest = interest;

@@ -217,6 +217,7 @@ fn hear(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if !matches!(peer.end.listen(), Ok(Heard::Bell)) {
         // It would be reported for ever. What the worker publishes until its death counts.
         inner.bells.sockets.remove(&peer.end);
+        peer.leaves();
         return core.tell(Event::WorkerSuspect { worker });
     }
     let sent = peer.flush();

@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) oom_kills_before: Option<u64>,
     /// It has talked nonsense: it is not listened to any more, whatever stage it is in.
     is_deaf: bool,
+    /// It left before this process killed it, as far as its socket tells.
+    has_left: bool,
     /// What its socket is waited for.
     pub(super) interest: Interest,
     attached: HashSet<u32>,
@@ -109,6 +111,7 @@ impl Peer {
             keeping: BTreeSet::new(),
             oom_kills_before: crate::sys::host::oom_kills(),
             is_deaf: false,
+            has_left: false,
             interest: Interest::Read,
             attached: HashSet::new(),
             contexts: HashMap::new(),
@@ -167,6 +170,16 @@ impl Peer {
     /// Notes that the worker is not worth listening to any more.
     pub(super) fn lose(&mut self) {
         self.is_deaf = true;
+    }
+
+    /// Notes that its end of the socket is closed: mostly it is dying, and its death is not ours.
+    pub(super) fn leaves(&mut self) {
+        self.has_left |= self.is_ready();
+    }
+
+    /// Whether it died because this process killed it, and not before that.
+    pub(super) fn died_by_us(&self) -> bool {
+        matches!(self.stage, Stage::Killed) && !self.has_left
     }
 
     /// Who is to blame for the worker's death, by its own word and, if it has talked nonsense, by what

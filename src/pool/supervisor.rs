@@ -268,9 +268,8 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
 /// Whether a worker that was killed, and not by us, may have been killed for want of memory.
 fn suspect_oom(peer: &Peer, status: ExitStatus) -> bool {
     let killed = matches!(status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
-    let ours = matches!(peer.stage, Stage::Killed);
     let before_and_now = peer.oom_kills_before.zip(host::oom_kills());
-    killed && !ours && before_and_now.is_some_and(|(before, now)| now > before)
+    killed && !peer.died_by_us() && before_and_now.is_some_and(|(before, now)| now > before)
 }
 
 fn forget_contexts(inner: &Inner) {

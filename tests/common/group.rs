@@ -4,17 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A control group of version 1 below this process's, with a limit; gone when dropped.
+/// A control group of version 1 below this process's, with a limit for memory; gone when dropped.
 pub(crate) struct Group(pub(crate) PathBuf);
 
 impl Group {
     pub(crate) fn new(limit: usize) -> Option<Self> {
+        let group = Self::of("memory")?;
+        fs::write(group.0.join("memory.limit_in_bytes"), limit.to_string()).ok()?;
+        Some(group)
+    }
+
+    /// Of another kind than memory; one of each in a process.
+    pub(crate) fn of(controller: &str) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.split_once(":memory:"))?.1;
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
+        let own = own.lines().find_map(|line| line.split_once(&format!(":{controller}:")))?.1;
+        let parent = Path::new("/sys/fs/cgroup").join(controller).join(own.trim_start_matches('/'));
         let group = Group(parent.join(format!("pannier-{}", std::process::id())));
         fs::create_dir(&group.0).ok()?;
-        fs::write(group.0.join("memory.limit_in_bytes"), limit.to_string()).ok()?;
         Some(group)
     }
 }
