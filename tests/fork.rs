@@ -9,7 +9,7 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
     DEADLINE, Gate, Marked, eventually, exists, join, pass_through, shared_maps, watchdog,
@@ -34,8 +34,8 @@ fn in_forked_child(checks: impl FnOnce(&mut Checks)) {
     }
     let pid = Pid::from_raw(pid).expect("a child");
     let mut ended = None;
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while ended.is_none() && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + DEADLINE;
+    while ended.is_none() && Instant::now() < deadline {
         ended = waitpid(Some(pid), WaitOptions::NOHANG).expect("it is our child");
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -243,14 +243,22 @@ fn a_child_that_a_task_forked_and_left_ends_with_the_worker() {
         pid.unsigned_abs()
     }
     let pool = Marked::new(1);
-    let child = join(pool.submit(leave_a_child, ())).unwrap();
-    assert!(exists(child));
-    // It has a copy of the worker's socket: that must not hide the worker's death.
-    let dead = pool.worker_pids()[0];
-    common::signal(dead, Signal::KILL);
-    eventually("the worker is replaced", || pool.worker_pids().iter().any(|&pid| pid != dead));
-    assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
-    eventually("the child is dead", || common::is_dead(child));
+    let mut soonest = Duration::MAX;
+    for _ in 0..5 {
+        let child = join(pool.submit(leave_a_child, ())).unwrap();
+        assert!(exists(child));
+        // It has a copy of the worker's socket: that must not hide the worker's death.
+        let (dead, died) = (pool.worker_pids()[0], pool.stats().workers_died);
+        let killed = Instant::now();
+        common::signal(dead, Signal::KILL);
+        eventually("the death is seen", || pool.stats().workers_died > died);
+        soonest = soonest.min(killed.elapsed());
+        eventually("the worker is replaced", || pool.worker_pids().iter().any(|&pid| pid != dead));
+        assert_eq!(join(pool.submit(|x: u32| x, 5)).unwrap(), 5);
+        eventually("the child is dead", || common::is_dead(child));
+    }
+    // The machine may be busy with other tests, but not always just then.
+    assert!(soonest < Duration::from_millis(100), "a death was seen after {soonest:?}");
     pool.end();
 }
 

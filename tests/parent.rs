@@ -9,21 +9,32 @@ mod common;
 mod runner;
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{environment, eventually, is_dead, processes, quiet, signal, state, unique};
-use pannier::{Error, Pool, StartFailure};
+use common::{Gate, environment, eventually, is_dead, processes, quiet, signal, state, unique};
+use pannier::{Buffer, Error, ExitStatus, Pool, StartFailure, TaskError};
 use runner::{Test, say};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitOptions};
 
 /// The part that a process of this program plays.
 const PART: &str = "PANNIER_TEST_PART";
 /// What all processes of one test carry, however deep they are.
 const MARK: &str = "PANNIER_TEST_MARK";
 
-const TESTS: [Test; 6] = [
+/// In a worker that is to come late: the gate where it waits before `init`.
+const LATE: &str = "PANNIER_TEST_LATE";
+
+const TESTS: [Test; 12] = [
     ("workers_and_their_children_end_with_their_parent", end_with_parent),
+    ("workers_that_start_while_their_parent_dies_end_too", start_without_parent),
+    ("an_interrupt_from_the_terminal_ends_everything_once", interrupted),
+    ("after_everything_is_killed_at_once_the_next_start_finds_nothing", killed_at_once),
+    ("what_other_programs_of_the_same_user_do_at_their_end_touches_nobody_else", others_end),
+    ("deaths_are_seen_where_children_are_not_waited_for", ignored_children),
+    ("deaths_are_seen_where_somebody_else_waits_for_all_children", stolen_children),
     ("a_stopped_worker_ends_with_its_parent", stopped_ends_with_parent),
     ("workers_end_when_the_parent_exits_without_a_word", end_with_exit),
     ("a_program_without_init_is_refused_and_does_not_multiply", without_init),
@@ -32,6 +43,10 @@ const TESTS: [Test; 6] = [
 ];
 
 fn main() {
+    if let Some(gate) = std::env::var(LATE).ok().filter(|_| std::env::var("PANNIER_WORKER").is_ok())
+    {
+        common::pass(&gate);
+    }
     match std::env::var(PART) {
         Ok(part) => play(&part),
         Err(_) => runner::run(&TESTS),
@@ -67,6 +82,24 @@ fn play(part: &str) {
         "thread ends" => {
             pannier::init();
             thread_that_ends();
+        }
+        "keeps buffers" => {
+            pannier::init();
+            keeper_of_buffers();
+        }
+        "loses a worker" => {
+            pannier::init();
+            loses_a_worker();
+        }
+        "loses a worker to another" => {
+            pannier::init();
+            std::thread::spawn(|| {
+                loop {
+                    // Also when there is no child just now.
+                    let _somebody = rustix::process::wait(WaitOptions::empty());
+                }
+            });
+            loses_a_worker();
         }
         other => panic!("no such part: {other}"),
     }
@@ -141,6 +174,44 @@ fn thread_that_ends() {
     say("ready");
 }
 
+/// Has buffers on both sides, and looks at them again in the end.
+fn keeper_of_buffers() {
+    let pool = Pool::builder().workers(2).build().expect("workers start");
+    let mut argument = pool.alloc::<u64>(1 << 20).expect("memory");
+    argument.fill(7);
+    let argument = argument.freeze();
+    let double = |data: Buffer<u64>| -> Buffer<u64> { data.iter().map(|item| item * 2).collect() };
+    let result = pool.submit(double, argument.clone()).join().expect("a task");
+    say("ready");
+    wait_for_the_end();
+    assert!(argument.iter().all(|&item| item == 7) && result.iter().all(|&item| item == 14));
+    let again = pool.submit(double, argument).join().expect("a task");
+    assert_eq!(again, result);
+}
+
+/// In a host that keeps the exit status of its children from everybody.
+fn loses_a_worker() {
+    let pool = Pool::builder().workers(2).attempts(1).build().expect("workers start");
+    for mishap in 0..10 {
+        let end = |mishap: i32| -> () {
+            if mishap % 2 == 0 { std::process::abort() } else { std::process::exit(mishap) }
+        };
+        let died = pool.submit(end, mishap).join();
+        let Err(TaskError::WorkerDied(death)) = died else { panic!("{died:?}") };
+        // Whoever was first has it, and the other is told nothing.
+        let known = match death.status {
+            ExitStatus::Unknown => true,
+            ExitStatus::Exited(code) => code == mishap,
+            ExitStatus::Signaled { signal, .. } => signal == libc::SIGABRT,
+            _ => false,
+        };
+        assert!(known, "{death}");
+        assert_eq!(pool.submit(|x: u32| x + 1, 1).join().expect("a task"), 2);
+    }
+    pool.shutdown(pannier::Shutdown::Graceful, BOUND).expect("nobody remains");
+    say("ready");
+}
+
 // ── the tests ────────────────────────────────────────────────────────────────
 
 /// This program in a part, with all that it starts.
@@ -153,21 +224,26 @@ struct Play {
 
 impl Play {
     fn start(part: &str) -> Self {
+        Self::begin(part, Command::new(this_program())).listen()
+    }
+
+    /// Without waiting for what it says.
+    fn begin(part: &str, mut command: Command) -> Self {
         let mark = unique("play");
-        let mut program = Command::new(std::env::current_exe().expect("a program"))
-            .env(PART, part)
-            .env(MARK, &mark)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts");
-        let stdout = BufReader::new(program.stdout.take().expect("a pipe"));
+        // A group of its own, as a shell would give it.
+        command.env(PART, part).env(MARK, &mark).process_group(0);
+        let program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Play { program: program.expect("this program starts"), mark, said: Vec::new() }
+    }
+
+    fn listen(mut self) -> Self {
+        let stdout = BufReader::new(self.program.stdout.take().expect("a pipe"));
         // A part that hangs is ended, which ends its pipe.
         let patience = common::watchdog();
         let lines = stdout.lines().map(|line| line.expect("text"));
-        let said = lines.take_while(|line| line != "ready").collect();
+        self.said = lines.take_while(|line| line != "ready").collect();
         drop(patience);
-        Play { program, mark, said }
+        self
     }
 
     /// The numbers that it said behind this word.
@@ -191,6 +267,10 @@ impl Play {
         eventually("nothing that it started is left", || cast().is_empty());
         assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
     }
+}
+
+fn this_program() -> PathBuf {
+    std::env::current_exe().expect("a program")
 }
 
 /// Within which everything ends; milliseconds, on a machine that has nothing else to do.
@@ -268,6 +348,76 @@ fn late_init() {
     assert_eq!(play.said, ["start failed: exit code 113"]);
     does_not_multiply(&play);
     drop(play.program.stdin.take());
+    play.leaves_nobody();
+}
+
+fn start_without_parent() {
+    let gate = Gate::new();
+    let mut command = Command::new(this_program());
+    command.env(LATE, gate.name());
+    let mut play = Play::begin("parent", command);
+    let late: Vec<_> = (0..4).map(|_| gate.arrival()).collect();
+    play.program.kill().expect("it is there");
+    play.program.wait().expect("it has ended");
+    assert!(late.iter().all(|late| !is_dead(late.number)), "nobody has told them yet");
+    drop(late);
+    play.leaves_nobody();
+}
+
+fn interrupted() {
+    let mut play = Play::start("parent");
+    let group = i32::try_from(play.program.id()).ok().and_then(Pid::from_raw).expect("a number");
+    rustix::process::kill_process_group(group, Signal::INT).expect("it is there");
+    let status = play.program.wait().expect("it has ended");
+    assert_eq!(status.signal(), Some(libc::SIGINT));
+    play.leaves_nobody();
+}
+
+fn killed_at_once() {
+    let before = files_in_shared_memory();
+    for _ in 0..3 {
+        let play = Play::start("parent");
+        // Also what a worker was just about to start: with parent and worker gone at once, nobody is
+        // left who would end it.
+        eventually("everything is killed", || {
+            let cast = play.cast();
+            for &pid in &cast {
+                let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a number");
+                let _already_dead = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            cast.is_empty()
+        });
+        play.leaves_nobody();
+        assert_eq!(files_in_shared_memory(), before);
+    }
+    let mut next = Play::start("thread ends");
+    assert!(next.program.wait().expect("it ends").success());
+    next.leaves_nobody();
+}
+
+fn others_end() {
+    let mut keeper = Play::start("keeps buffers");
+    Play::start("parent that exits").leaves_nobody();
+    let mut killed = Play::start("keeps buffers");
+    killed.program.kill().expect("it is there");
+    killed.leaves_nobody();
+    drop(keeper.program.stdin.take());
+    assert!(keeper.program.wait().expect("it ends").success(), "its buffers are spoilt");
+    keeper.leaves_nobody();
+}
+
+fn ignored_children() {
+    // An ignored signal stays ignored in what is executed next.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' CHLD; exec \"$0\""]).arg(this_program());
+    let mut play = Play::begin("loses a worker", command).listen();
+    assert!(play.program.wait().expect("it ends").success());
+    play.leaves_nobody();
+}
+
+fn stolen_children() {
+    let mut play = Play::start("loses a worker to another");
+    assert!(play.program.wait().expect("it ends").success());
     play.leaves_nobody();
 }
 

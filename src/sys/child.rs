@@ -169,3 +169,85 @@ fn send_to_group(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
     }
     Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{WaitOptions, kill_process, waitpid};
+
+    use super::*;
+
+    /// A process with a number that was another's, at the head of a group with that number: it only
+    /// waits. `None` where a process may not choose its number.
+    fn with_number(pid: Pid) -> Option<Pid> {
+        let number = [pid.as_raw_nonzero().get()];
+        let mut wanted = libc::clone_args {
+            flags: 0,
+            pidfd: 0,
+            child_tid: 0,
+            parent_tid: 0,
+            exit_signal: u64::try_from(libc::SIGCHLD).expect("a small number"),
+            stack: 0,
+            stack_size: 0,
+            tls: 0,
+            set_tid: number.as_ptr().expose_provenance() as u64,
+            set_tid_size: 1,
+            cgroup: 0,
+        };
+        // SAFETY: the call reads the structure, of that size, and the number it points to, which both
+        // outlive it. Without flags it is a fork; the child makes two system calls and nothing else.
+        let made = unsafe {
+            libc::syscall(libc::SYS_clone3, &raw mut wanted, size_of::<libc::clone_args>())
+        };
+        if made == 0 {
+            loop {
+                // SAFETY: takes two numbers, and may be called by a forked child.
+                unsafe { libc::setpgid(0, 0) };
+                // SAFETY: waits for a signal.
+                unsafe { libc::pause() };
+            }
+        }
+        (made == i64::from(number[0])).then_some(pid)
+    }
+
+    /// A child that is dead, and what came to have its number after it was reaped.
+    fn succeeded(reaped_by_us: bool) -> Option<(Child, Pid)> {
+        // Somebody else may be given the number first.
+        (0..100).find_map(|_| {
+            let mut command = Command::new("sleep");
+            command.arg("1000").stdin(Stdio::null()).process_group(0);
+            let mut process = command.spawn().expect("sleep is installed");
+            let mut child = Child::adopt(process.id()).expect("a child");
+            child.kill_group();
+            crate::sys::host::wait_for_death(child.as_fd()).expect("a pidfd");
+            if reaped_by_us {
+                assert!(matches!(child.exit_status(), ExitStatus::Signaled { signal: 9, .. }));
+            } else {
+                process.wait().expect("nobody else has");
+            }
+            let stranger = with_number(child.pid)?;
+            Some((child, stranger))
+        })
+    }
+
+    #[test]
+    fn a_process_that_came_to_have_a_dead_childs_number_is_left_alone() {
+        for reaped_by_us in [true, false] {
+            let Some((mut child, stranger)) = succeeded(reaped_by_us) else {
+                let needed = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+                return assert!(!needed, "only root may choose the number of a process");
+            };
+            child.kill_group();
+            child.kill_group_by_number();
+            assert_eq!(child.exit_status(), ExitStatus::Unknown);
+            drop(child);
+            // Of two signals the one that came first would have ended it.
+            kill_process(stranger, Signal::TERM).expect("it is there");
+            let ended = waitpid(Some(stranger), WaitOptions::empty()).expect("it is ours");
+            let signal = ended.and_then(|(_, status)| status.terminating_signal());
+            assert_eq!(signal, Some(libc::SIGTERM));
+        }
+    }
+}
