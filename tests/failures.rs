@@ -24,7 +24,7 @@ use common::{
 };
 use group::Group;
 use pannier::{Buffer, Error, ExitStatus, JoinHandle, Pool, Shutdown, TaskError};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde::{Deserialize, Serialize};
 use trick::{Mishap, Moment, Trick};
 
@@ -385,6 +385,28 @@ fn nothing_is_lost_while_workers_are_killed_at_random() {
     assert!(kills >= 20 && stats.workers_died >= 20, "{kills} kills: {stats:?}");
     assert_eq!((stats.tasks_completed, stats.tasks_failed), (TASKS, 0));
     eventually("no block is in use", || pool.stats().blocks_live == 0);
+    pool.end();
+}
+
+// ── 37: descriptors ──────────────────────────────────────────────────────────
+
+#[test]
+fn a_worker_without_a_descriptor_for_the_memory_that_it_is_sent_is_replaced() {
+    let mut pool = Marked::build(Pool::builder().workers(1).attempts(1));
+    let use_up = |()| {
+        // Standard input, output and error have all the numbers that are left; what is open stays.
+        let limit = rustix::process::getrlimit(Resource::Nofile);
+        let limit = Rlimit { current: Some(3), ..limit };
+        setrlimit(Resource::Nofile, limit).expect("less is allowed");
+        std::process::id()
+    };
+    let pid = join(pool.submit(use_up, ())).expect("a task");
+    let sum = |data: Buffer<u64>| (data.iter().sum::<u64>(), runner());
+    let (sum, (runner, attempt)) = join(pool.submit(sum, vec![3; 100_000].into())).expect("a sum");
+    assert_eq!((sum, attempt), (300_000, 1));
+    assert_ne!(runner, pid);
+    assert_eq!((pool.stats().workers_died, pool.stats().tasks_retried), (1, 0));
+    pool.is_whole_without(&[pid]);
     pool.end();
 }
 

@@ -24,10 +24,12 @@ const PART: &str = "PANNIER_TEST_PART";
 /// What all processes of one test carry, however deep they are.
 const MARK: &str = "PANNIER_TEST_MARK";
 
+/// In a program that is to lose its file: another one takes its place.
+const REPLACED: &str = "PANNIER_TEST_REPLACED";
 /// In a worker that is to come late: the gate where it waits before `init`.
 const LATE: &str = "PANNIER_TEST_LATE";
 
-const TESTS: [Test; 12] = [
+const TESTS: [Test; 13] = [
     ("workers_and_their_children_end_with_their_parent", end_with_parent),
     ("workers_that_start_while_their_parent_dies_end_too", start_without_parent),
     ("an_interrupt_from_the_terminal_ends_everything_once", interrupted),
@@ -35,6 +37,7 @@ const TESTS: [Test; 12] = [
     ("what_other_programs_of_the_same_user_do_at_their_end_touches_nobody_else", others_end),
     ("deaths_are_seen_where_children_are_not_waited_for", ignored_children),
     ("deaths_are_seen_where_somebody_else_waits_for_all_children", stolen_children),
+    ("a_program_whose_file_is_deleted_or_replaced_goes_on_with_what_it_was", file_is_gone),
     ("a_stopped_worker_ends_with_its_parent", stopped_ends_with_parent),
     ("workers_end_when_the_parent_exits_without_a_word", end_with_exit),
     ("a_program_without_init_is_refused_and_does_not_multiply", without_init),
@@ -81,6 +84,15 @@ fn play(part: &str) {
         }
         "thread ends" => {
             pannier::init();
+            thread_that_ends();
+        }
+        "loses its file" => {
+            pannier::init();
+            let file = this_program();
+            std::fs::remove_file(&file).expect("a copy of ours");
+            if std::env::var_os(REPLACED).is_some() {
+                std::fs::copy("/bin/false", &file).expect("the name is free");
+            }
             thread_that_ends();
         }
         "keeps buffers" => {
@@ -404,6 +416,22 @@ fn others_end() {
     drop(keeper.program.stdin.take());
     assert!(keeper.program.wait().expect("it ends").success(), "its buffers are spoilt");
     keeper.leaves_nobody();
+}
+
+fn file_is_gone() {
+    for is_replaced in [false, true] {
+        let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique("program"));
+        std::fs::copy(this_program(), &copy).expect("room for a copy");
+        let mut command = Command::new(&copy);
+        if is_replaced {
+            command.env(REPLACED, "yes");
+        }
+        let mut play = Play::begin("loses its file", command).listen();
+        let status = play.program.wait().expect("it ends");
+        assert_eq!(std::fs::remove_file(&copy).is_ok(), is_replaced);
+        assert!(status.success(), "replaced: {is_replaced}");
+        play.leaves_nobody();
+    }
 }
 
 fn ignored_children() {
