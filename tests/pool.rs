@@ -1,5 +1,7 @@
 //! The pool from the outside: values and buffers go to workers and back.
 
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use pannier::{Buffer, Pool, Shutdown, TaskError};
@@ -16,6 +18,30 @@ fn a_closure_runs_in_another_process() {
     let pid = pool.submit(|()| std::process::id(), ()).join().unwrap();
     assert_ne!(pid, std::process::id());
     assert_eq!(pool.worker_pids(), [pid]);
+}
+
+#[test]
+fn threads_that_wait_side_by_side_all_hear_their_answers() {
+    const THREADS: usize = 2;
+    let (pool, together) = (Arc::new(pool(2)), Arc::new(Barrier::new(THREADS)));
+    let (done, all_done) = channel();
+    for _ in 0..THREADS {
+        let (pool, together, done) = (pool.clone(), together.clone(), done.clone());
+        // Not scoped: one that hangs must not keep the test from failing.
+        std::thread::spawn(move || {
+            for _ in 0..1_000 {
+                let handles: Vec<_> = (0..10).map(|x: u32| pool.submit(|x: u32| x, x)).collect();
+                let sum: u32 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+                assert_eq!(sum, 45);
+                // The last one to wait has nobody behind it who would wake it by chance.
+                together.wait();
+            }
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..THREADS {
+        all_done.recv_timeout(Duration::from_secs(60)).expect("a thread waits for ever");
+    }
 }
 
 #[test]

@@ -125,7 +125,8 @@ struct Seat<'p> {
 impl<'p> Seat<'p> {
     fn take(pool: &'p Inner) -> Option<Self> {
         let taken = pool.bells.seat.swap(true, Ordering::Acquire);
-        (!taken).then_some(Seat { pool, listens: false })
+        // Made only if it is this thread's: dropping one gives the seat up, whoever has it.
+        (!taken).then(|| Seat { pool, listens: false })
     }
 
     fn drive(mut self, pending: &Pending, deadline: Option<Instant>) -> bool {
