@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::handshake::{Hello, Nonce, Welcome, fits};
-use super::start::MARKER;
+use super::start::{MARKER, marker};
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::{host, signal};
 
@@ -51,10 +51,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The handshake's number, if this process was started as a worker.
 fn take_marker() -> Option<Nonce> {
-    std::env::var_os(MARKER)?;
-    // It cannot be taken when `init` comes too late: the program has threads then.
-    let marker = host::take_env_alone(MARKER);
-    let nonce = marker.and_then(|marker| marker.to_str()?.parse().ok());
+    let nonce = marker()?;
+    // Threads that a library started before `main` may be reading the environment. Then it stays, and
+    // what this worker starts knows that it is not meant.
+    let _stays = host::take_env_alone(MARKER);
     nonce.or_else(|| std::process::exit(CANNOT_START))
 }
 

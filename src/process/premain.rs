@@ -56,7 +56,7 @@ pub(crate) fn premain(
 ) {
     // Only the first call, which is the linker's if `ours` is in the table at all: nobody else can
     // run constructors again, or with arguments of his own.
-    if super::start::is_marked() && !is_initialised() {
+    if super::start::marker().is_some() && !is_initialised() {
         for constructor in constructors_after(ours) {
             constructor(argc, argv, envp);
         }

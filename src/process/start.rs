@@ -16,7 +16,8 @@ use crate::sys::child::Child;
 use crate::sys::host;
 use crate::sys::socket::Socket;
 
-/// In the environment of a worker until it has started: the number of its handshake.
+/// In the environment of a worker until it has started: who started it, and the number of its
+/// handshake.
 pub(super) const MARKER: &str = "PANNIER_WORKER";
 /// In the environment of a worker and of all that it starts: how deep pools are nested.
 const DEPTH: &str = "PANNIER_DEPTH";
@@ -39,9 +40,16 @@ pub(crate) struct Started {
     pub(crate) nonce: Nonce,
 }
 
-/// Whether this process was started as a worker and has not become one yet.
-pub(super) fn is_marked() -> bool {
-    std::env::var_os(MARKER).is_some()
+/// The number of the handshake, if this process was started as a worker and has not become one yet.
+///
+/// A worker that has threads before `init` cannot take the marker out of its environment, so what it
+/// starts inherits that. It has another parent than the one that is named, and no socket as standard
+/// input; a worker whose parent has just died still has the socket.
+pub(super) fn marker() -> Option<Option<Nonce>> {
+    let marker = std::env::var(MARKER).ok()?;
+    let (parent, nonce) = marker.split_once(' ').unwrap_or_default();
+    let is_child = parent.parse() == Ok(std::os::unix::process::parent_id());
+    (is_child || Socket::is_behind(rustix::stdio::stdin())).then(|| nonce.parse().ok())
 }
 
 /// How many pools this process lies inside of.
@@ -64,7 +72,7 @@ pub(crate) fn start(program: &Program) -> io::Result<Started> {
         };
     }
     // Arguments would mean something to the program before it comes to `init`.
-    command.arg0("pannier-worker").env(MARKER, nonce.to_string());
+    command.arg0("pannier-worker").env(MARKER, format!("{} {nonce}", std::process::id()));
     command.env(DEPTH, depth().saturating_add(1).to_string());
     command.stdin(theirs.into_fd()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;

@@ -50,6 +50,11 @@ impl Socket {
         Ok((Socket { fd: a }, Socket { fd: b }))
     }
 
+    /// Whether a descriptor from outside is a seqpacket socket.
+    pub(crate) fn is_behind(fd: BorrowedFd<'_>) -> bool {
+        sockopt::socket_type(fd) == Ok(SocketType::SEQPACKET)
+    }
+
     /// Takes a descriptor from outside, if it is a seqpacket socket whose other end was made by this user.
     pub(crate) fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
         let kind = sockopt::socket_type(&fd)?;
