@@ -345,7 +345,7 @@ fn introductions(source: &Source) -> Vec<Finding> {
 fn repository() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
-    for folder in ["src", "tests", "examples", "cli", "interop"] {
+    for folder in ["src", "tests", "examples", "cli", "forks", "interop"] {
         collect(root, &root.join(folder), &mut sources);
     }
     assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "the sources are not here");
