@@ -5,24 +5,22 @@
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[path = "common/play.rs"]
+mod play;
 #[path = "common/runner.rs"]
 mod runner;
 
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Gate, environment, eventually, is_dead, processes, quiet, signal, state, unique};
-use pannier::{Buffer, Error, ExitStatus, Pool, StartFailure, TaskError};
+use common::{Gate, eventually, is_dead, quiet, signal, state, unique};
+use pannier::{Buffer, Error, ExitStatus, Pool, TaskError};
+use play::{BOUND, PART, Play, this_program};
 use runner::{Test, say};
 use rustix::process::{Pid, Signal, WaitOptions};
-
-/// The part that a process of this program plays.
-const PART: &str = "PANNIER_TEST_PART";
-/// What all processes of one test carry, however deep they are.
-const MARK: &str = "PANNIER_TEST_MARK";
 
 /// In a program that is to lose its file: another one takes its place.
 const REPLACED: &str = "PANNIER_TEST_REPLACED";
@@ -245,67 +243,6 @@ fn loses_a_worker() {
 
 // ── the tests ────────────────────────────────────────────────────────────────
 
-/// This program in a part, with all that it starts.
-struct Play {
-    program: Child,
-    mark: String,
-    /// What it said, up to "ready".
-    said: Vec<String>,
-}
-
-impl Play {
-    fn start(part: &str) -> Self {
-        Self::begin(part, Command::new(this_program())).listen()
-    }
-
-    /// Without waiting for what it says.
-    fn begin(part: &str, mut command: Command) -> Self {
-        let mark = unique("play");
-        // A group of its own, as a shell would give it.
-        command.env(PART, part).env(MARK, &mark).process_group(0);
-        let program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        Play { program: program.expect("this program starts"), mark, said: Vec::new() }
-    }
-
-    fn listen(mut self) -> Self {
-        let stdout = BufReader::new(self.program.stdout.take().expect("a pipe"));
-        // A part that hangs is ended, which ends its pipe.
-        let patience = common::watchdog();
-        let lines = stdout.lines().map(|line| line.expect("text"));
-        self.said = lines.take_while(|line| line != "ready").collect();
-        drop(patience);
-        self
-    }
-
-    /// The numbers that it said behind this word.
-    fn numbers(&self, word: &str) -> Vec<u32> {
-        let numbers =
-            self.said.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
-        numbers.collect()
-    }
-
-    /// All living processes of this play.
-    fn cast(&self) -> Vec<u32> {
-        let wanted = format!("{MARK}={}", self.mark);
-        processes().filter(|&pid| !is_dead(pid) && environment(pid).contains(&wanted)).collect()
-    }
-
-    /// All that it started is gone soon after it.
-    fn leaves_nobody(mut self) {
-        let began = Instant::now();
-        self.program.wait().expect("it has ended");
-        let cast = || self.cast();
-        eventually("nothing that it started is left", || cast().is_empty());
-        assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
-    }
-}
-
-fn this_program() -> PathBuf {
-    std::env::current_exe().expect("a program")
-}
-
-/// Within which everything ends; milliseconds, on a machine that has nothing else to do.
-const BOUND: Duration = Duration::from_secs(5);
 /// How long a program that must not multiply is watched.
 const WATCH: Duration = Duration::from_secs(5);
 
