@@ -11,7 +11,7 @@ mod play;
 mod runner;
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -332,7 +332,8 @@ fn start_without_parent() {
 }
 
 fn interrupted() {
-    let mut play = Play::start("parent");
+    // A group of its own, as a shell would give it.
+    let mut play = Play::start_with("parent", |command| command.process_group(0));
     let group = i32::try_from(play.program.id()).ok().and_then(Pid::from_raw).expect("a number");
     rustix::process::kill_process_group(group, Signal::INT).expect("it is there");
     let status = play.program.wait().expect("it has ended");
