@@ -54,7 +54,8 @@
 //! the crate of that name (and needs Rust 1.86), `named` has shared memory with a name, for programs in
 //! other languages too.
 //!
-//! And two are for tests: `arbitrary` makes random values of this library's types, and
+//! And three are for tests: `testing` has workers die by chance (`Chaos`), `arbitrary` makes random values of this
+//! library's types, and
 //! `fuzzing` brings what a fuzzer of frames and of your own messages needs, outside of the semver
 //! promises: module `fuzzing`.
 //!
@@ -116,6 +117,8 @@ pub use crate::pool::{
     StartFailed, StartFailure, StartMethod, Stats, TaskBuilder, TaskError, TaskInfo,
     TrySubmitError, ValueError, Worker, WorkerDied, init, worker,
 };
+#[cfg(feature = "testing")]
+pub use crate::process::Chaos;
 #[cfg(feature = "pool")]
 pub use crate::sys::child::ExitStatus;
 #[cfg(feature = "pool")]

@@ -380,6 +380,16 @@ impl PoolBuilder {
         self
     }
 
+    /// Has workers die, wait and fail to start by chance, to see whether tasks stand being run twice.
+    ///
+    /// # Examples
+    ///
+    /// See [`Chaos`](crate::Chaos).
+    #[cfg(feature = "testing")]
+    pub fn chaos(self, plan: process::Chaos) -> Self {
+        self.env(process::PLAN, plan.to_text())
+    }
+
     /// Sets a variable in the environment of the workers.
     ///
     /// # Examples

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+#[cfg(feature = "testing")]
+use super::initializer::TASK;
 use super::pack::pack;
 use super::worker::{Link, WorkerSide};
 use crate::channel::{
@@ -26,6 +28,9 @@ pub(super) struct Server {
     status: StatusWriter,
     entries: HashMap<EntryName, Option<&'static Entry>>,
     contexts: HashMap<u64, ContextState>,
+    /// What is to go wrong here.
+    #[cfg(feature = "testing")]
+    chaos: Option<crate::process::Chaos>,
 }
 
 /// What the items of a map share, before and after the first of them needs it.
@@ -48,7 +53,14 @@ const NAMES_AT_ONCE: usize = 1_000;
 
 impl Server {
     pub(super) fn new(side: &'static WorkerSide, status: StatusWriter) -> Self {
-        Server { side, status, entries: HashMap::new(), contexts: HashMap::new() }
+        Server {
+            side,
+            status,
+            entries: HashMap::new(),
+            contexts: HashMap::new(),
+            #[cfg(feature = "testing")]
+            chaos: crate::process::Chaos::of_worker(),
+        }
     }
 
     pub(super) fn add_context(&mut self, context: u64, place: FramePlace, frame: Vec<u8>) {
@@ -70,6 +82,10 @@ impl Server {
     pub(super) fn run(&mut self, head: &TaskHead, frame: Vec<u8>) {
         self.side.attempt.store(head.attempt, Ordering::Relaxed);
         self.status.begin(head.task, head.first);
+        #[cfg(feature = "testing")]
+        if let Some(chaos) = self.chaos.filter(|_| head.task != TASK) {
+            chaos.before(head.task, head.attempt);
+        }
         let began = Instant::now();
         let mut mentioned = Vec::new();
         let mut sink = StoreSink::new(&self.side.memory);
@@ -94,6 +110,10 @@ impl Server {
             copied_bytes: copies.bytes,
             nanoseconds,
         };
+        #[cfg(feature = "testing")]
+        if let Some(chaos) = self.chaos.filter(|_| head.task != TASK) {
+            chaos.after(head.task, head.attempt);
+        }
         self.status.progress(Phase::Sending, head.first + head.count - 1);
         self.complete(completion, outcomes, mentioned);
         self.status.idle();

@@ -67,6 +67,10 @@ fn prepare(nonce: Nonce) -> Option<Duty> {
     let (hello, fds) = hear(&socket)?;
     let [parent, stderr, down, up, pulse] = <[OwnedFd; 5]>::try_from(fds).ok()?;
     end_when_dead(parent)?;
+    #[cfg(feature = "testing")]
+    if let Some(chaos) = super::chaos::Chaos::of_worker() {
+        chaos.at_start(hello.slot, hello.generation);
+    }
     let welcome = Welcome::to(nonce);
     answer(&socket, &welcome)?;
     // The parent looks at the answer too, and knows then what this process is instead.

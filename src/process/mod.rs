@@ -6,11 +6,17 @@
 //! with its parent; what a worker inherited from the parent is undone.
 //! Does not know: what a worker does once it is ready.
 
+#[cfg(feature = "testing")]
+mod chaos;
 mod enter;
 mod handshake;
 mod premain;
 mod start;
 
+#[cfg(feature = "testing")]
+pub use self::chaos::Chaos;
+#[cfg(feature = "testing")]
+pub(crate) use self::chaos::PLAN;
 pub(crate) use self::enter::{Duty, enter, is_initialised};
 pub(crate) use self::handshake::{Hello, Welcome, fits};
 pub(crate) use self::premain::premain;
