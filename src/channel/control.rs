@@ -22,6 +22,7 @@ use super::line::{Answers, CLAIMS, Line, Messages, Pulse, wide};
 use super::message::{self, ToParent, ToWorker};
 use super::ring::{Broken, Consumer, Producer, Pushed};
 use super::spin::Spin;
+use crate::sys::fault::fault;
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::wait;
 
@@ -170,6 +171,7 @@ impl ParentEnd {
             Ok(Pushed::Full) => return Ok(false),
             Ok(Pushed::TooLong) | Err(Broken) => return Err(io::ErrorKind::InvalidData.into()),
         }
+        fault!("parent.after_publish");
         if self.bell.must_ring(self.line.worker_sleeps()) {
             self.rung += 1;
             ring(&self.socket)?;
@@ -306,8 +308,10 @@ impl AnswerEnd {
             Ok(Pushed::Full) => return Ok(false),
             Ok(Pushed::TooLong) | Err(Broken) => return Err(io::ErrorKind::InvalidData.into()),
         }
+        fault!("worker.after_publish");
         if self.bell.must_ring(self.pulse.word()) {
             ring(&self.socket)?;
+            fault!("worker.after_bell");
         }
         Ok(true)
     }

@@ -22,6 +22,7 @@ use super::scheduler::{
 };
 use crate::channel::{Phase, Pulse, SendState, Watch};
 use crate::sys::child::ExitStatus;
+use crate::sys::fault::fault;
 use crate::sys::poller::Interest;
 
 /// Everything about a pool that changes.
@@ -197,6 +198,17 @@ impl Core {
             }
         }
         self.obituary = None;
+    }
+
+    /// Panics if a task, a payload or a block is nowhere, or in two places.
+    #[cfg(feature = "fault-points")]
+    pub(super) fn audit(&self, inner: &Inner) {
+        let workers = self.peers.iter().flatten();
+        inner.memory.audit(&workers.clone().map(Peer::slot).collect());
+        let (queued, sent) = (self.scheduler.queued(), self.scheduler.sent());
+        assert_eq!(self.payloads.is_empty(), queued + sent == 0, "payloads, and tasks for them");
+        let held: usize = workers.map(|peer| peer.sent.len()).sum();
+        assert!(held >= sent, "{sent} tasks were sent, and workers have {held}");
     }
 
     /// Takes in what workers have published. Behind it each answer rings, or somebody watches, or the
@@ -428,10 +440,12 @@ impl Core {
         if attempt > 1 {
             inner.counters.tasks_retried.add(spec.count.into());
         }
+        fault!("parent.before_dispatch");
         let peer = self.peer(worker).expect("a task is sent to a worker that is there");
         let claim = peer.end.offer();
         let dispatch = Dispatch { task, attempt, spec, payload, claim };
         let sent = peer.dispatch(dispatch, &inner.memory);
+        fault!("parent.after_dispatch");
         self.after_send(inner, worker, sent);
     }
 
@@ -446,6 +460,7 @@ impl Core {
         let Some(peer) = self.peer(worker) else { return };
         match peer.take_back(task) {
             Some(dispatch) => {
+                fault!("parent.after_revoke");
                 inner.memory.withdraw(peer.slot(), &dispatch.payload.parcel.names);
                 self.scheduler.revoked(worker, task);
             }

@@ -27,6 +27,7 @@ use crate::channel::Pulse;
 use crate::error::{Error, Result};
 use crate::process::Program;
 use crate::shm::Memory;
+use crate::sys::fault::fault;
 use crate::sys::poller::{Interest, Poller, Waker};
 
 /// A pool.
@@ -169,6 +170,8 @@ impl Inner {
             let result = act(&mut core);
             if !core.is_closed() {
                 core.pump(self);
+                #[cfg(feature = "fault-points")]
+                core.audit(self);
             }
             result
         }));
@@ -207,7 +210,9 @@ impl Inner {
         for Resolved { payload, answer } in resolved {
             let pending = payload.pending.clone();
             drop(payload);
+            fault!("parent.before_answer");
             let wake = pending.answer(answer);
+            fault!("parent.after_answer");
             self.wake(wake);
         }
     }

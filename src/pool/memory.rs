@@ -25,6 +25,7 @@ use super::scheduler::WorkerId;
 use crate::buffer::{Buffer, BufferMut};
 use crate::error::{Error, Result};
 use crate::shm::{BlockName, Copied, Located, Store, Terms};
+use crate::sys::fault::fault;
 
 /// How much memory a pool has, and what it does when that is used up.
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +222,7 @@ impl Inner {
     fn grant(&self, Want { worker, len }: Want) -> bool {
         let Ok(slot) = u32::try_from(worker.slot) else { return true };
         self.memory.await_memory();
+        fault!("parent.before_grant");
         // Without the lock: the kernel takes a while for a large one.
         let granted = match self.memory.grant(slot, worker.generation, len) {
             Ok(name) => Ok(name),
@@ -230,6 +232,7 @@ impl Inner {
             Err(Error::OutOfMemory { wanted, limit }) => Err((wanted, limit)),
             Err(_) => Err((len, 0)),
         };
+        fault!("parent.after_grant");
         self.answer_want(worker, granted);
         true
     }

@@ -20,6 +20,7 @@ use crate::channel::{ParentEnd, SendState, StatusReader, TaskHead, ToWorker};
 use crate::process::{Hello, Welcome, fits};
 use crate::shm::{BlockName, Memory};
 use crate::sys::child::Child;
+use crate::sys::fault::fault;
 use crate::sys::poller::Interest;
 use crate::sys::socket::{Received, Wait};
 
@@ -245,6 +246,7 @@ impl Peer {
     fn send_task(&mut self, dispatch: &Dispatch, memory: &Memory) -> io::Result<SendState> {
         let Dispatch { task, attempt, spec, payload, claim } = dispatch;
         memory.hold(self.slot(), &payload.parcel.names);
+        fault!("parent.after_hold");
         if let Some(context) = &payload.context {
             self.send_context(context, memory)?;
         }

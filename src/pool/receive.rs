@@ -22,6 +22,7 @@ use crate::channel::{
 use crate::codec::{Body, Copies};
 use crate::frame::{Frame, Location};
 use crate::shm::BlockName;
+use crate::sys::fault::fault;
 
 /// A message that a worker in its right mind does not send.
 struct Nonsense;
@@ -49,7 +50,10 @@ fn one(core: &mut Core, inner: &Inner, slot: usize, record: &mut Vec<u8>) -> boo
     let worker = peer.worker;
     let acted = match peer.end.recv(record) {
         Ok(false) => return false,
-        Ok(true) => act(core, inner, worker, record),
+        Ok(true) => {
+            fault!("parent.after_pop");
+            act(core, inner, worker, record)
+        }
         Err(Broken) => Err(Nonsense),
     };
     if acted.is_err() {
@@ -111,6 +115,7 @@ fn complete(
     let slot = core.peer(worker).ok_or(Nonsense)?.slot();
     let mut results = Vec::new();
     let raw = read_result(inner, slot, &completion, message, &mut results)?;
+    fault!("parent.after_adopt");
     let Completion { task, copies: count, copied_bytes: bytes, .. } = completion;
     inner.counters.add_copies(Copies { count, bytes });
     let over = Over { task: TaskId(task), results, elapsed: raw.elapsed };
@@ -155,6 +160,7 @@ fn end_task(
     let sent = peer.sent.pop_front().ok_or(Nonsense)?;
     peer.end.settle(sent.claim);
     give_back(inner, slot, &sent.payload, (results, &kept));
+    fault!("parent.before_deliver");
     if verdict == Delivery::Deliver {
         core.deliver(inner, sent.spec, result);
     }

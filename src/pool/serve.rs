@@ -20,6 +20,7 @@ use crate::channel::{
 use crate::codec::{Bodies, Body, CodecError, Copies, Options, Reader, Sink, Writer};
 use crate::frame::{Frame, FrameError, Location, SegmentFault};
 use crate::shm::{Attached, BlockName};
+use crate::sys::fault::fault;
 use crate::task::{Context, Entry, Failure, Outcome, Run, catch, resolve, with_sources};
 
 /// What a worker keeps from task to task.
@@ -75,11 +76,13 @@ impl Server {
         };
         // Its destructor is the user's.
         let _panicked = catch(|| drop(forgotten));
+        fault!("worker.before_forgotten");
         self.end(&names, &ToParent::Forgotten { context }, &[]);
     }
 
     /// Runs a task and says what became of it.
     pub(super) fn run(&mut self, head: &TaskHead, frame: Vec<u8>) {
+        fault!("worker.after_claim");
         self.side.attempt.store(head.attempt, Ordering::Relaxed);
         self.status.begin(head.task, head.first);
         #[cfg(feature = "testing")]
@@ -116,7 +119,9 @@ impl Server {
         }
         self.status.progress(Phase::Sending, head.first + head.count - 1);
         self.complete(completion, outcomes, mentioned);
+        fault!("worker.before_idle");
         self.status.idle();
+        fault!("worker.after_idle");
     }
 
     fn run_opened(
@@ -145,7 +150,9 @@ impl Server {
         }
         let (first, count, status) = (head.first, head.count, &self.status);
         let mut run = Run { items, first, count, context, status, outcomes, sink };
+        fault!("worker.before_run");
         entry.run(&mut run);
+        fault!("worker.after_run");
         let mut copies = run.items.copies();
         copies.add(context_copies);
         (run.outcomes, copies)
@@ -230,6 +237,7 @@ impl Server {
         completion.frame = packed.place;
         memory.link().in_flight.add(packed.bytes_out_of_band);
         memory.publish(&packed.names);
+        fault!("worker.after_write");
         // Whether a result is still in use here is to be told by what else holds it.
         drop(packed.buffers);
         mentioned.extend(packed.names);
@@ -244,6 +252,7 @@ impl Server {
         memory.complete(mentioned, |kept| {
             for blocks in kept.chunks(NAMES_AT_ONCE) {
                 memory.link().say(&ToParent::Keeping { blocks: blocks.to_vec() }, &[]);
+                fault!("worker.after_keeping");
             }
             memory.link().say(message, frame);
         });

@@ -23,6 +23,7 @@ use crate::channel::{Line, ParentEnd, Phase, Progress, StatusReader};
 use crate::process::{self, Hello, Started};
 use crate::shm::IDLE;
 use crate::sys::child::ExitStatus;
+use crate::sys::fault::fault;
 use crate::sys::host;
 use crate::sys::socket::{Socket, Wait};
 
@@ -153,7 +154,9 @@ fn handle(inner: &Inner, source: Source) -> io::Result<()> {
 
 /// Starts a process for a slot, and says so.
 fn start_worker(inner: &Inner, worker: WorkerId) {
+    fault!("parent.before_start");
     let made = make_peer(inner, worker);
+    fault!("parent.after_start");
     inner.with_core(|core| {
         let peer = match made {
             Ok(peer) => peer,
@@ -221,6 +224,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     // Unless it has talked nonsense before. It is dead, so this comes to an end.
     while receive::some(core, inner, worker.slot) {}
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
+    fault!("parent.during_bury");
     // What it left behind in its group goes too, before the number of the group is given up.
     peer.child.kill_group();
     let status = peer.child.exit_status();
@@ -231,6 +235,7 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     inner.counters.bells_rung.add(peer.end.rung());
     inner.memory.forget_worker(peer.slot(), worker.generation);
     inner.forget_wants(core, worker);
+    fault!("parent.after_bury");
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
         let (cause, is_fatal) = match peer.stage {

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::process::Duty;
 use crate::shm::{Attached, BlockName, ParentLink, Store};
 use crate::sys::epoch::OwnedHere;
+use crate::sys::fault::fault;
 use crate::sys::host;
 use crate::sys::socket::Socket;
 use crate::task::record_panics;
@@ -88,7 +89,10 @@ pub(super) fn serve(duty: Duty) -> ! {
             Order::Context(context, place, frame) => server.add_context(context, place, frame),
             Order::Forget(context) => server.forget(context),
             // A normal exit: what the program registered for its end runs.
-            Order::Stop => std::process::exit(0),
+            Order::Stop => {
+                fault!("worker.before_end");
+                std::process::exit(0)
+            }
         }
     }
 }
@@ -242,9 +246,11 @@ impl Inbox {
                     // Out of address space or of descriptors: the parent learns it by our death.
                     host::kill_own_group();
                 }
+                fault!("worker.after_attach");
             }
             ToWorker::Detach { segment } => side.memory.detach(segment),
             ToWorker::Grant(name) => {
+                fault!("worker.before_grant");
                 side.memory.add_grant(name);
                 self.answer(None);
             }
@@ -269,6 +275,7 @@ impl ParentLink for Link {
         let ticket = {
             let mut next = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
             self.say(&ToParent::NeedBlock { len }, &[]);
+            fault!("worker.after_request");
             *next += 1;
             *next - 1
         };
@@ -279,6 +286,8 @@ impl ParentLink for Link {
     }
 
     fn released(&self, name: BlockName) {
+        fault!("worker.before_released");
         self.say(&ToParent::Released { blocks: vec![name] }, &[]);
+        fault!("worker.after_released");
     }
 }

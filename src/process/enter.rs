@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::handshake::{Hello, Nonce, Welcome, fits};
 use super::start::{MARKER, marker};
+use crate::sys::fault::fault;
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::{host, signal};
 
@@ -65,6 +66,9 @@ fn prepare(nonce: Nonce) -> Option<Duty> {
     host::lead_group().ok()?;
     signal::end_with_parent().ok()?;
     let (hello, fds) = hear(&socket)?;
+    #[cfg(feature = "fault-points")]
+    crate::sys::fault::begin(hello.generation);
+    fault!("worker.after_hello");
     let [parent, stderr, down, up, pulse] = <[OwnedFd; 5]>::try_from(fds).ok()?;
     end_when_dead(parent)?;
     #[cfg(feature = "testing")]
@@ -73,6 +77,7 @@ fn prepare(nonce: Nonce) -> Option<Duty> {
     }
     let welcome = Welcome::to(nonce);
     answer(&socket, &welcome)?;
+    fault!("worker.after_welcome");
     // The parent looks at the answer too, and knows then what this process is instead.
     fits(&hello, &welcome).then_some(())?;
     host::replace_stderr(&stderr).ok()?;

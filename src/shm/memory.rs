@@ -367,6 +367,15 @@ impl Memory {
         self.close();
     }
 
+    /// Panics if the ledger does not balance, or if others than these slots hold anything.
+    #[cfg(feature = "fault-points")]
+    pub(crate) fn audit(&self, holders: &BTreeSet<u32>) {
+        let state = self.lock();
+        if !state.abandoned {
+            state.ledger.audit(holders);
+        }
+    }
+
     pub(crate) fn stats(&self) -> MemoryStats {
         let state = self.lock();
         MemoryStats {

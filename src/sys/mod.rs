@@ -11,6 +11,8 @@ pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod counts;
 pub(crate) mod epoch;
+#[cfg(feature = "channel")]
+pub(crate) mod fault;
 #[cfg(feature = "pool")]
 pub(crate) mod host;
 pub(crate) mod huge;
