@@ -354,25 +354,29 @@ impl Ledger {
     /// free ones of an arena that is used are in its list once, and only `holders` hold any.
     #[cfg(feature = "fault-points")]
     pub(super) fn audit(&self, holders: &BTreeSet<u32>) {
-        let mut live = 0;
-        let mut free: BTreeSet<(u32, u32)> = BTreeSet::new();
+        let (mut live, mut free) = (0, Vec::new());
         for (&segment, record) in &self.segments {
-            let is_used = !self.is_orphaned(record.arena);
-            let blocks = (0..).zip(&record.blocks);
-            let (idle, busy): (Vec<_>, Vec<_>) = blocks.partition(|(_, block)| block.is_free());
-            assert_eq!(record.live, busy.len(), "the blocks of segment {segment} that are in use");
-            live += record.live;
-            free.extend(idle.iter().filter(|_| is_used).map(|&(index, _)| (segment, index)));
-            for (slot, hold) in busy.iter().flat_map(|(_, block)| &block.holds) {
-                assert!(hold.pending > 0 || hold.kept, "an empty hold in segment {segment}");
-                assert!(holders.contains(slot), "a hold of slot {slot}, where nobody is");
+            let is_listed = !self.is_orphaned(record.arena);
+            let mut busy = 0;
+            for (index, block) in (0..).zip(&record.blocks) {
+                if !block.is_free() {
+                    busy += 1;
+                } else if is_listed {
+                    free.push((segment, index));
+                }
+                for (slot, hold) in &block.holds {
+                    assert!(hold.pending > 0 || hold.kept, "an empty hold in segment {segment}");
+                    assert!(holders.contains(slot), "a hold of slot {slot}, where nobody is");
+                }
             }
+            assert_eq!(record.live, busy, "the blocks of segment {segment} that are in use");
+            live += record.live;
         }
         assert_eq!(u64::try_from(live), Ok(self.live), "the blocks that are in use");
         let listed = self.free.values().flat_map(BTreeMap::values).flatten();
         let mut listed: Vec<(u32, u32)> = listed.copied().collect();
         listed.sort_unstable();
-        assert!(listed.iter().eq(&free), "a free block is listed once: {listed:?}, {free:?}");
+        assert!(listed == free, "a free block is listed once: {listed:?}, {free:?}");
     }
 
     fn block(&mut self, name: BlockName) -> Result<&mut Block, Fault> {
