@@ -7,6 +7,9 @@
 mod common;
 #[path = "common/play.rs"]
 mod play;
+#[expect(dead_code, reason = "the example shows more")]
+#[path = "../examples/parent/rounds.rs"]
+mod rounds;
 #[path = "common/runner.rs"]
 mod runner;
 
@@ -27,7 +30,7 @@ const REPLACED: &str = "PANNIER_TEST_REPLACED";
 /// In a worker that is to come late: the gate where it waits before `init`.
 const LATE: &str = "PANNIER_TEST_LATE";
 
-const TESTS: [Test; 13] = [
+const TESTS: [Test; 14] = [
     ("workers_and_their_children_end_with_their_parent", end_with_parent),
     ("workers_that_start_while_their_parent_dies_end_too", start_without_parent),
     ("an_interrupt_from_the_terminal_ends_everything_once", interrupted),
@@ -36,6 +39,7 @@ const TESTS: [Test; 13] = [
     ("deaths_are_seen_where_children_are_not_waited_for", ignored_children),
     ("deaths_are_seen_where_somebody_else_waits_for_all_children", stolen_children),
     ("a_program_whose_file_is_deleted_or_replaced_goes_on_with_what_it_was", file_is_gone),
+    ("a_parent_that_is_killed_again_and_again_leaves_nobody", killed_again_and_again),
     ("a_stopped_worker_ends_with_its_parent", stopped_ends_with_parent),
     ("workers_end_when_the_parent_exits_without_a_word", end_with_exit),
     ("a_program_without_init_is_refused_and_does_not_multiply", without_init),
@@ -53,7 +57,12 @@ fn main() {
     }
     match std::env::var(PART) {
         Ok(part) => play(&part),
-        Err(_) => runner::run(&TESTS),
+        Err(_) => {
+            pannier::init();
+            if !rounds::play() {
+                runner::run(&TESTS);
+            }
+        }
     }
 }
 
@@ -274,6 +283,17 @@ fn files_in_shared_memory() -> Vec<std::path::PathBuf> {
             .is_some_and(|name| name.starts_with("pannier"))
     };
     paths.filter(ours).collect()
+}
+
+/// The body of `examples/parent`, whose figures say how soon.
+fn killed_again_and_again() {
+    let before = rounds::names();
+    for number in 0..9 {
+        let round = rounds::round(number, 4).expect("a program starts");
+        assert_eq!(round.left, [0; 0], "round {number}: {:?}", round.deaths);
+        assert_eq!(round.deaths.len(), 6, "round {number}: {:?}", round.deaths);
+    }
+    assert_eq!(rounds::names(), before);
 }
 
 fn stopped_ends_with_parent() {

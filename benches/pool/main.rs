@@ -10,6 +10,7 @@
 mod common;
 mod contest;
 mod copy;
+mod deaths;
 mod growth;
 mod peers;
 mod rate;
@@ -26,7 +27,8 @@ fn main() {
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(&**w));
-    let rows = [round_trip::ROWS, copy::ROWS, rate::ROWS, share::ROWS, growth::ROWS].concat();
+    let rows = [round_trip::ROWS, copy::ROWS, rate::ROWS, share::ROWS, deaths::ROWS, growth::ROWS]
+        .concat();
     for (name, run) in rows {
         if is_wanted(name) {
             run(name);
