@@ -82,6 +82,7 @@ struct Known {
     /// The last run of each task, and how many there were.
     last: HashMap<u64, (Record, u32)>,
     deaths: HashMap<u32, u64>,
+    suicides: u64,
 }
 
 impl Ledger {
@@ -104,6 +105,7 @@ impl Ledger {
         for record in bytes.chunks_exact(LEN).filter_map(Record::from_bytes) {
             if record.dies > 0 {
                 known.deaths.insert(record.pid, record.dies);
+                known.suicides += 1;
             }
             let runs = known.last.get(&record.number).map_or(0, |known| known.1);
             known.last.insert(record.number, (record, runs + 1));
@@ -118,7 +120,7 @@ impl Ledger {
 
     /// Workers that were killed by their own tasks.
     pub(crate) fn suicides(&self) -> u64 {
-        self.look(|known| known.deaths.len() as u64)
+        self.look(|known| known.suicides)
     }
 
     /// When a worker was killed by its own task.

@@ -73,7 +73,8 @@ pub(crate) struct Stage {
     pub(crate) tally: Mutex<Tally>,
     pub(crate) over: AtomicBool,
     next: AtomicU64,
-    /// When workers were killed from outside.
+    /// Workers that were killed from outside, and when.
+    shots: AtomicU64,
     shot: Mutex<HashMap<u32, Duration>>,
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Report, Box<dyn Error>> {
         tally: Mutex::default(),
         over: AtomicBool::new(false),
         next: AtomicU64::new(1),
+        shots: AtomicU64::new(0),
         shot: Mutex::default(),
     };
     std::thread::scope(|scope| {
@@ -128,8 +130,11 @@ fn shoot(stage: &Stage, plan: &Plan, began: Instant) {
         }
         let at = now();
         let mut shot = stage.shot.lock().expect("no thread of a soak panics");
-        if !shot.contains_key(&pid) && signal(pid, Signal::KILL) {
+        // One that is dying counts once. Numbers are used again, but not so soon.
+        let is_fresh = shot.get(&pid).is_none_or(|&last| at > last + Duration::from_secs(1));
+        if signal(pid, Signal::KILL) && is_fresh {
             shot.insert(pid, at);
+            stage.shots.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -155,7 +160,7 @@ impl Stage {
     }
 
     fn kills(&self) -> u64 {
-        self.shot.lock().expect("no thread of a soak panics").len() as u64 + self.ledger.suicides()
+        self.shots.load(Ordering::Relaxed) + self.ledger.suicides()
     }
 
     /// Lets go of everything, and looks at every task once more.
