@@ -158,7 +158,7 @@ impl PoolBuilder {
     }
 
     /// The same with a function that may fail; its error is the cause in
-    /// [`StartFailed`](crate::StartFailed).
+    /// [`StartFailed`].
     ///
     /// # Examples
     ///

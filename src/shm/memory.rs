@@ -37,7 +37,7 @@ pub(crate) struct Memory {
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) segments: BTreeMap<u32, Mapped>,
-    /// Bytes of all segments in memory. It grows only while its [`Room`] is held.
+    /// Bytes of all segments in memory. It grows only while its `Room` is held.
     pub(super) bytes: u64,
     /// The pool is at its end: what is not in use is given back.
     closed: bool,
