@@ -14,7 +14,6 @@ mod rounds;
 mod runner;
 
 use std::io::Read;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,10 +29,9 @@ const REPLACED: &str = "PANNIER_TEST_REPLACED";
 /// In a worker that is to come late: the gate where it waits before `init`.
 const LATE: &str = "PANNIER_TEST_LATE";
 
-const TESTS: [Test; 14] = [
+const TESTS: [Test; 13] = [
     ("workers_and_their_children_end_with_their_parent", end_with_parent),
     ("workers_that_start_while_their_parent_dies_end_too", start_without_parent),
-    ("an_interrupt_from_the_terminal_ends_everything_once", interrupted),
     ("after_everything_is_killed_at_once_the_next_start_finds_nothing", killed_at_once),
     ("what_other_programs_of_the_same_user_do_at_their_end_touches_nobody_else", others_end),
     ("deaths_are_seen_where_children_are_not_waited_for", ignored_children),
@@ -359,16 +357,6 @@ fn start_without_parent() {
     play.program.wait().expect("it has ended");
     assert!(late.iter().all(|late| !is_dead(late.number)), "nobody has told them yet");
     drop(late);
-    play.leaves_nobody();
-}
-
-fn interrupted() {
-    // A group of its own, as a shell would give it.
-    let mut play = Play::start_with("parent", |command| command.process_group(0));
-    let group = i32::try_from(play.program.id()).ok().and_then(Pid::from_raw).expect("a number");
-    rustix::process::kill_process_group(group, Signal::INT).expect("it is there");
-    let status = play.program.wait().expect("it has ended");
-    assert_eq!(status.signal(), Some(libc::SIGINT));
     play.leaves_nobody();
 }
 
