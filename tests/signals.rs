@@ -57,7 +57,14 @@ fn main() {
             pannier::init();
             act(&part);
         }
-        Err(_) => runner::run(&TESTS),
+        Err(_) => {
+            // Who started the tests may ignore some, as a shell does for what it runs in the background.
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM, libc::SIGTSTP]
+            {
+                set(signal, libc::SIG_DFL);
+            }
+            runner::run(&TESTS);
+        }
     }
 }
 
