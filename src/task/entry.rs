@@ -16,7 +16,7 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{RwLock, TryLockError, TryLockResult};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -131,15 +131,25 @@ pub(crate) fn entry_of<C: Call>() -> &'static Entry {
 pub(crate) fn name_of(entry: &'static Entry) -> Option<EntryName> {
     static NAMES: RwLock<Option<HashMap<usize, Option<EntryName>>>> = RwLock::new(None);
     let address = std::ptr::from_ref(entry).addr();
-    let known = NAMES.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(name) = known.as_ref().and_then(|names| names.get(&address)) {
-        return *name;
+    // Never waited for: in a forked child a thread that is not there any more may have it for ever.
+    if let Some(known) = unless_taken(NAMES.try_read()) {
+        if let Some(name) = known.as_ref().and_then(|names| names.get(&address)) {
+            return *name;
+        }
     }
-    drop(known);
     let name = find_name(entry, address);
-    let mut known = NAMES.write().unwrap_or_else(PoisonError::into_inner);
-    known.get_or_insert_default().insert(address, name);
+    if let Some(mut known) = unless_taken(NAMES.try_write()) {
+        known.get_or_insert_default().insert(address, name);
+    }
     name
+}
+
+fn unless_taken<T>(lock: TryLockResult<T>) -> Option<T> {
+    match lock {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// The entry that another process named; `None`: there is no such entry in this program.
