@@ -11,8 +11,6 @@ use std::time::Duration;
 use super::event::{
     Action, Blame, Config, Delivery, Event, Refused, Resolution, Shutdown, WorkerId,
 };
-#[cfg(test)]
-use super::slot::After;
 use super::slot::{Check, Fate, Order, Sent, Slot, Slots, State, Why};
 use super::task::{Place, TaskId, TaskSpec, Tasks};
 
@@ -332,13 +330,8 @@ impl Scheduler {
         match event {
             Event::WorkerReady { .. } => self.greet(worker.slot),
             Event::WorkerSuspect { .. } => self.suspect(worker.slot),
-            Event::WorkerDied { blame, .. } => self.bury(worker, blame, now),
-            Event::StartFailed { is_fatal, .. } => {
-                if is_fatal {
-                    self.start_failures = self.start_failures.max(self.config.max_start_failures);
-                }
-                self.bury(worker, None, now);
-            }
+            Event::WorkerDied { blame, .. } => self.bury(worker, blame, false),
+            Event::StartFailed { is_fatal, .. } => self.bury(worker, None, is_fatal),
         }
         self.settle();
     }
@@ -414,8 +407,8 @@ impl Scheduler {
             assert!(leads == Fate::Live || dying, "a worker does not run what was killed");
         }
         assert_eq!(sent, self.tasks.sent(), "a sent task is in one worker's list");
-        let idle_pool = self.slots.occupied() == 0 && !self.slots.any_resting();
-        assert!(!idle_pool || self.tasks.is_empty(), "while there are tasks a worker is coming");
+        let is_left_alone = self.slots.is_deserted() && !self.tasks.is_empty();
+        assert!(!is_left_alone, "while there are tasks a worker is coming");
     }
 }
 
@@ -529,8 +522,9 @@ impl Scheduler {
         }
     }
 
-    /// A worker is gone: its tasks are judged, its slot is filled again.
-    fn bury(&mut self, worker: WorkerId, blame: Option<Blame>, now: Duration) {
+    /// A worker is gone: its tasks are judged, its slot is filled again. If it failed to start, it may
+    /// be fatal: so will the next one.
+    fn bury(&mut self, worker: WorkerId, blame: Option<Blame>, is_fatal: bool) {
         let (state, sent) = self.slots.update(worker.slot, |slot| {
             let state = mem::replace(&mut slot.state, State::Vacant);
             (state, mem::take(&mut slot.sent))
@@ -538,7 +532,7 @@ impl Scheduler {
         let delay = match state {
             State::Starting(_) | State::Dying(Why::NeverReady, _) => {
                 assert!(sent.is_empty(), "a worker gets nothing before it is ready");
-                self.count_start_failure(worker.slot)
+                self.count_start_failure(worker.slot, is_fatal)
             }
             State::Ready | State::Leaving { .. } | State::Dying(Why::Suspected, _) => {
                 #[cfg(test)]
@@ -561,15 +555,18 @@ impl Scheduler {
         if self.wants_workers() && self.is_hopeless() {
             self.break_down();
         }
-        self.refill(worker.slot, delay, now);
-        if self.wants_workers() && self.slots.occupied() == 0 && !self.slots.any_resting() {
+        self.refill(worker.slot, delay);
+        if self.wants_workers() && self.slots.is_deserted() {
             // The last one of a pool that is being emptied was to leave, and left work behind.
             self.open_place();
         }
     }
 
-    fn count_start_failure(&mut self, at: usize) -> Duration {
+    fn count_start_failure(&mut self, at: usize, is_fatal: bool) -> Duration {
         self.start_failures += 1;
+        if is_fatal {
+            self.start_failures = self.start_failures.max(self.config.max_start_failures);
+        }
         let failures = self.slots.update(at, |slot| {
             slot.start_failures = slot.start_failures.saturating_add(1);
             slot.start_failures
@@ -723,12 +720,6 @@ impl Scheduler {
         self.plant = plant;
         self.tasks.plant = plant;
         self.slots.plant = plant;
-    }
-
-    /// Places that have a worker or are to have one.
-    pub(super) fn held(&self) -> Vec<usize> {
-        let is_held = |slot: &Slot| slot.state != State::Vacant && slot.after != After::Nothing;
-        self.slots.iter().filter(|(_, slot)| is_held(slot)).map(|(at, _)| at).collect()
     }
 
     /// Workers that leave, and who succeeds them.

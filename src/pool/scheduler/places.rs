@@ -12,15 +12,19 @@ use super::machine::{Phase, Scheduler};
 use super::slot::{After, Limits, Order, Slot, State};
 
 impl Scheduler {
+    /// Places that have a worker or are to have one.
+    pub(super) fn held(&self) -> Vec<usize> {
+        let is_held = |slot: &Slot| slot.state != State::Vacant && slot.after != After::Nothing;
+        self.slots.iter().filter(|(_, slot)| is_held(slot)).map(|(at, _)| at).collect()
+    }
+
     /// From now on there are to be so many workers. Who is not needed any more finishes what it runs.
     pub(crate) fn resize(&mut self, workers: usize) {
         assert!(workers >= 1, "a pool has a worker");
         if self.phase != Phase::Running {
             return;
         }
-        let is_held = |slot: &Slot| slot.state != State::Vacant && slot.after != After::Nothing;
-        let mut held: Vec<usize> =
-            self.slots.iter().filter(|(_, slot)| is_held(slot)).map(|(at, _)| at).collect();
+        let mut held = self.held();
         for _ in held.len()..workers {
             self.open_place();
         }
@@ -40,8 +44,8 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn refill(&mut self, at: usize, delay: Duration, now: Duration) {
-        let wanted = self.wants_workers();
+    pub(super) fn refill(&mut self, at: usize, delay: Duration) {
+        let (now, wanted) = (self.now, self.wants_workers());
         self.slots.update(at, |slot| {
             let after = mem::replace(&mut slot.after, After::Again);
             slot.state = match after {
@@ -104,10 +108,7 @@ impl Scheduler {
         for at in self.slots.leaving() {
             let slot = self.slots.get(at);
             let State::Leaving { successor } = slot.state else { continue };
-            let is_coming = |at: usize| {
-                matches!(self.slots.get(at).state, State::Starting(_) | State::BackingOff { .. })
-            };
-            let waits = successor.is_some_and(is_coming);
+            let waits = successor.is_some_and(|at| self.slots.get(at).is_coming());
             #[cfg(test)]
             let waits = waits && self.plant != Some(super::sim::Plant::LeftTooEarly);
             if slot.sent.is_empty() && !waits {
@@ -135,14 +136,12 @@ impl Scheduler {
         if !self.wants_workers() {
             return;
         }
-        let is_coming =
-            |slot: &Slot| matches!(slot.state, State::Starting(_) | State::BackingOff { .. });
         while let Some(at) = self.slots.first_resting() {
-            let waiting = self.tasks.queued() + self.slots.laden();
-            let coming = self.slots.iter().filter(|(_, slot)| is_coming(slot)).count();
             let is_any_idle =
                 self.slots.least_loaded().is_some_and(|at| self.slots.get(at).sent.is_empty());
-            if is_any_idle || coming >= waiting {
+            let waiting = self.tasks.queued() + self.slots.laden();
+            let coming = || self.slots.iter().filter(|(_, slot)| slot.is_coming()).count();
+            if is_any_idle || waiting == 0 || coming() >= waiting {
                 return;
             }
             self.slots.update(at, |slot| slot.state = State::Starting(Order::Owed));

@@ -197,6 +197,11 @@ impl Slot {
         matches!(self.state, State::Ready | State::Leaving { .. })
     }
 
+    /// Whether a worker is on its way here.
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self.state, State::Starting(_) | State::BackingOff { .. })
+    }
+
     /// Adds a task behind those that were sent before.
     pub(super) fn push(&mut self, task: TaskId, timeout: Option<Duration>) {
         assert_eq!(self.state, State::Ready, "a worker gets nothing unless it is ready");
@@ -406,9 +411,9 @@ impl Slots {
         self.occupied
     }
 
-    /// Whether any place rests.
-    pub(super) fn any_resting(&self) -> bool {
-        !self.resting.is_empty()
+    /// Whether nobody is here, nor coming, nor would come for a task.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.occupied == 0 && self.resting.is_empty()
     }
 
     pub(super) fn first_resting(&self) -> Option<usize> {

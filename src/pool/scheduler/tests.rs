@@ -162,6 +162,25 @@ fn failed_starts_back_off_and_then_break_the_pool() {
     assert_eq!(pool.submit(spec), Err(Refused::Broken));
 }
 
+/// Its initializer was cut short, which says nothing about the others.
+#[test]
+fn a_worker_that_is_ended_before_it_is_ready_breaks_nothing() {
+    let mut pool = Scheduler::new(config(2));
+    let workers: Vec<_> = (0..2)
+        .map(|_| match pool.poll_action() {
+            Some(Action::Start { worker }) => worker,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    pool.resize(1);
+    assert_eq!(drain(&mut pool), [Action::StopWorker { worker: workers[1] }]);
+    pool.handle_event(Event::StartFailed { worker: workers[1], is_fatal: true }, NOW);
+    assert!(!pool.is_broken());
+
+    pool.handle_event(Event::StartFailed { worker: workers[0], is_fatal: true }, NOW);
+    assert!(pool.is_broken());
+}
+
 #[test]
 fn a_worker_that_dies_idle_is_replaced_at_once_but_not_again_and_again() {
     let mut pool = Scheduler::new(config(1));

@@ -353,14 +353,6 @@ impl Oracle {
         self.let_leavers_go();
     }
 
-    /// A worker failed to start, and so will the next, by its own word.
-    pub(super) fn starts_are_hopeless(&mut self, worker: WorkerId) {
-        if self.seat(worker).is_some() {
-            self.start_failures = self.start_failures.max(self.config.max_start_failures);
-            self.note("starts are hopeless");
-        }
-    }
-
     pub(super) fn suspected(&mut self, worker: WorkerId) {
         let Some(seat) = self.seat(worker) else { return self.note("stale") };
         if seat.life != Life::Stopped {

@@ -53,6 +53,17 @@ impl Oracle {
         self.let_leavers_go();
     }
 
+    /// A worker failed to start, and so will the next, by its own word. What becomes of one that was to
+    /// end anyway tells nothing.
+    pub(super) fn starts_are_hopeless(&mut self, worker: WorkerId) {
+        let failed = Life::Condemned { ordered: false, was_ready: false };
+        let life = self.seat(worker).map(|seat| seat.life);
+        if life.is_some_and(|life| life == Life::Coming || life == failed) {
+            self.start_failures = self.start_failures.max(self.config.max_start_failures);
+            self.note("starts are hopeless");
+        }
+    }
+
     /// A worker is to be replaced.
     pub(super) fn retired(&mut self, worker: WorkerId) {
         if self.is_over_for_workers() {
