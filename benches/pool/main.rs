@@ -16,6 +16,7 @@ mod peers;
 mod rate;
 mod round_trip;
 mod share;
+mod start;
 
 /// A name, and what measures and prints it.
 type Row = (&'static str, fn(&str));
@@ -27,8 +28,16 @@ fn main() {
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(&**w));
-    let rows = [round_trip::ROWS, copy::ROWS, rate::ROWS, share::ROWS, deaths::ROWS, growth::ROWS]
-        .concat();
+    let rows = [
+        round_trip::ROWS,
+        copy::ROWS,
+        rate::ROWS,
+        share::ROWS,
+        start::ROWS,
+        deaths::ROWS,
+        growth::ROWS,
+    ]
+    .concat();
     for (name, run) in rows {
         if is_wanted(name) {
             run(name);

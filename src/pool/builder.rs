@@ -6,8 +6,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
+use super::births::Births;
 use super::error::{RemoteError, StartFailed, StartFailure};
 use super::front::Pool;
 use super::initializer::Initializer;
@@ -15,12 +17,14 @@ use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
 use super::scheduler::{Backoff, Config};
 use super::supervisor;
+use crate::channel::EntryName;
 use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::child::ExitStatus;
-use crate::sys::{memory, spill};
-use crate::task::Function;
+use crate::sys::clone::MayFork;
+use crate::sys::{host, memory, spill};
+use crate::task::{Function, name_of, once_entry_of};
 
 /// How workers are started.
 ///
@@ -38,6 +42,15 @@ use crate::task::Function;
 pub enum StartMethod {
     /// This program is executed again. Safe whatever threads and locks the program has.
     Spawn,
+    /// This program is executed again once, as a server that makes copies of itself: the workers. As
+    /// safe, a quicker start, and workers share the memory of what was
+    /// [preloaded](PoolBuilder::preload) until they write to it.
+    ///
+    /// The server has one thread only. It comes with the first worker, and again when it has died; the
+    /// workers do not notice. When this process is killed, the server kills the workers, stopped ones
+    /// too. In workers numbers that were drawn in the server are the same: do not draw keys in
+    /// `preload`.
+    ForkServer,
 }
 
 /// The settings of a pool, from [`Pool::builder`].
@@ -70,6 +83,10 @@ pub struct PoolBuilder {
     spill: Option<PathBuf>,
     start_method: StartMethod,
     program: Program,
+    /// The entry; `None` inside: the file it lies in has no build-id.
+    preload: Option<Option<EntryName>>,
+    /// Instead of the start method.
+    pub(super) fork: Option<MayFork>,
 }
 
 /// How deep pools may be nested in each other's workers.
@@ -99,6 +116,8 @@ impl PoolBuilder {
             spill: None,
             start_method: StartMethod::Spawn,
             program: Program::default(),
+            preload: None,
+            fork: None,
         }
     }
 
@@ -439,6 +458,66 @@ impl PoolBuilder {
         self
     }
 
+    /// A worker program that is not this process's: the command is spawned once for each worker, or for the
+    /// [fork server](StartMethod::ForkServer).
+    ///
+    /// For programs that are hosts: an interpreter that has loaded this library, or a program that was
+    /// started through a loader. What it starts must be the same program file, and must come to
+    /// [`init`](crate::init) with the standard input and the environment that it was given; else there is
+    /// an [`Error::StartFailed`] that says what became of it. Standard input, standard error and process
+    /// group of the command are the pool's to set, and so is what [`env`](Self::env) names;
+    /// [`env_clear`](Self::env_clear) clears the command's too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::process::Command;
+    ///
+    /// let mut command = Command::new(std::env::current_exe()?);
+    /// command.arg("--as-worker");
+    /// let pool = pannier::Pool::builder().workers(1).worker_command(command).build()?;
+    /// let has_argument = |()| std::env::args().any(|argument| argument == "--as-worker");
+    /// assert!(pool.submit(has_argument, ()).join()?);
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn worker_command(mut self, command: Command) -> Self {
+        self.program.command = Some(command);
+        self
+    }
+
+    /// Runs a function in the [fork server](StartMethod::ForkServer) before it makes workers: what it
+    /// loads and computes is there in each of them, and takes memory once.
+    ///
+    /// Again in each server, if one dies. It must leave no threads behind
+    /// ([`StartFailure::Threads`](crate::StartFailure::Threads)), and nothing that does not survive being
+    /// copied, as connections do not. With other start methods it is not run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # pannier::premain!();
+    /// use std::sync::OnceLock;
+    /// use pannier::{Pool, StartMethod};
+    ///
+    /// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+    /// fn table() -> &'static [u64] {
+    ///     TABLE.get_or_init(|| (0..1_000).map(|x| x * x).collect())
+    /// }
+    ///
+    /// let server = Pool::builder().start_method(StartMethod::ForkServer);
+    /// let pool = server.workers(2).preload(|()| drop(table())).build()?;
+    /// let found = pool.submit(|at: usize| (TABLE.get().is_some(), table()[at]), 30);
+    /// assert_eq!(found.join()?, (true, 900));
+    /// # Ok::<(), pannier::Error>(())
+    /// ```
+    pub fn preload<F: Function<(), ()>>(mut self, f: F) -> Self {
+        // The type is all there is to it.
+        let _ = f;
+        self.preload = Some(name_of(once_entry_of::<F>()));
+        self
+    }
+
     /// Starts the workers, side by side, and waits until they are ready.
     ///
     /// # Errors
@@ -459,6 +538,15 @@ impl PoolBuilder {
     /// ```
     pub fn build(self) -> Result<Pool> {
         let workers = self.check()?;
+        let is_this_program = self.program.command.is_none();
+        // Before there is anything of this pool that a copy would have too.
+        let births = match (&self.fork, self.start_method) {
+            (Some(promise), _) => Births::by_copy(self.program, promise)?,
+            (None, StartMethod::Spawn) => Births::by_spawn(self.program),
+            (None, StartMethod::ForkServer) => {
+                Births::by_fork_server(self.program, preload_name(self.preload)?)
+            }
+        };
         let in_words = |workers: usize| u32::try_from(workers).unwrap_or(u32::MAX);
         let config = Config {
             workers,
@@ -473,9 +561,9 @@ impl PoolBuilder {
             limit: self.memory_limit.unwrap_or_else(memory::total_memory),
             waits: self.waits_for_memory,
         };
-        let PoolBuilder { settings, queue_limit, program, initializer, .. } = self;
+        let PoolBuilder { settings, queue_limit, initializer, .. } = self;
         let max_worker_memory = self.max_worker_memory;
-        let plan = Plan { config, settings, queue_limit, max_worker_memory, program, policy };
+        let plan = Plan { config, settings, queue_limit, max_worker_memory, policy };
         let inner = Inner::new(plan)?;
         if let Some(folder) = &self.spill {
             inner.memory.spill_to(spill::open_folder(folder)?);
@@ -488,11 +576,15 @@ impl PoolBuilder {
             })?;
             let _only = inner.initializer.set(prepared);
         }
-        supervisor::start(&inner)?;
+        supervisor::start(&inner, births)?;
         // From here on an error ends the pool.
         let pool = Pool::over(inner);
-        pool.inner().wait_until_started()?;
-        Ok(pool)
+        match pool.inner().wait_until_started() {
+            Err(Error::StartFailed(failed)) if is_this_program => {
+                Err(Error::StartFailed(failed.explained_by(host::loader())))
+            }
+            started => started.map(|()| pool),
+        }
     }
 
     /// The number of workers, if everything makes sense.
@@ -504,7 +596,6 @@ impl PoolBuilder {
         if depth >= MAX_DEPTH {
             return Err(Error::TooDeep { depth, limit: MAX_DEPTH });
         }
-        let StartMethod::Spawn = self.start_method;
         let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.workers.unwrap_or_else(cpus);
         let setting = |name, value: usize| Error::Setting { name, value: value as u64 };
@@ -520,6 +611,16 @@ impl PoolBuilder {
         }
         Ok(workers)
     }
+}
+
+/// What the fork server is told to run first.
+fn preload_name(preload: Option<Option<EntryName>>) -> Result<Option<Vec<u8>>> {
+    let Some(name) = preload else { return Ok(None) };
+    // As for tasks: a function has a name only in a file with a build-id.
+    let name =
+        name.ok_or_else(|| Error::StartFailed(StartFailed::before_birth(StartFailure::NoBuildId)))?;
+    let name = rmp_serde::to_vec(&name).map_err(std::io::Error::other)?;
+    Ok(Some(name))
 }
 
 pub(super) fn check_workers(workers: usize) -> Result<()> {

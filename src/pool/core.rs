@@ -84,6 +84,8 @@ pub(super) enum Source {
     Wake,
     /// Some of the sockets.
     Bells,
+    /// The death of the fork server, or something that it said.
+    ForkServer,
     Socket(WorkerId),
     Death(WorkerId),
     Stderr(WorkerId),
@@ -96,8 +98,9 @@ impl Source {
     pub(super) fn token(self) -> u64 {
         let (kind, worker) = match self {
             Source::Wake => return 0,
-            // As a wake for a worker that cannot be: slots have 30 bits.
+            // As wakes for workers that do not wake.
             Source::Bells => return 4,
+            Source::ForkServer => return 8,
             Source::Socket(worker) => (1, worker),
             Source::Death(worker) => (2, worker),
             Source::Stderr(worker) => (3, worker),
@@ -115,7 +118,8 @@ impl Source {
             2 => Source::Death(worker),
             3 => Source::Stderr(worker),
             _ if token == 0 => Source::Wake,
-            _ => Source::Bells,
+            _ if token == 4 => Source::Bells,
+            _ => Source::ForkServer,
         }
     }
 }
@@ -303,6 +307,10 @@ impl Core {
     /// Whether a worker that has just been started is to be ended again.
     pub(super) fn take_unwanted(&mut self, worker: WorkerId) -> bool {
         self.unwanted.remove(&worker)
+    }
+
+    pub(super) fn is_unwanted(&self, worker: WorkerId) -> bool {
+        self.unwanted.contains(&worker)
     }
 
     pub(super) fn tell(&mut self, event: Event) {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -298,10 +299,34 @@ pub struct StartFailed {
 
 impl std::error::Error for StartFailed {}
 
+impl StartFailed {
+    /// The same with a better reason, if what was executed is a loader.
+    pub(super) fn explained_by(self, loader: Option<PathBuf>) -> Self {
+        let blind = matches!(self.cause, StartFailure::Exited | StartFailure::WrongProgram);
+        match loader.filter(|_| blind) {
+            Some(executed) => StartFailed { cause: StartFailure::Loader { executed }, ..self },
+            None => self,
+        }
+    }
+
+    /// No process was started for it.
+    pub(super) fn before_birth(cause: StartFailure) -> Self {
+        StartFailed { cause, status: ExitStatus::Unknown, stderr_tail: None }
+    }
+}
+
 impl fmt::Display for StartFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a worker did not start: {}", self.cause)?;
-        if !matches!(self.cause, StartFailure::Exec(_)) {
+        // In other cases there was no process, or it was ended for that cause.
+        let tells = matches!(
+            self.cause,
+            StartFailure::Exited
+                | StartFailure::TimedOut { .. }
+                | StartFailure::WrongProgram
+                | StartFailure::ServerDied
+        );
+        if tells {
             write!(f, " ({})", self.status)?;
         }
         match self.stderr_tail.as_deref().map(str::trim_end) {
@@ -332,10 +357,29 @@ pub enum StartFailure {
         /// How long it had.
         after: Duration,
     },
+    /// The workers did not start, and this program was started through a loader, which does not know by
+    /// itself what to load for them.
+    #[non_exhaustive]
+    Loader {
+        /// The file that was executed.
+        executed: PathBuf,
+    },
+    /// The program file has no build-id, so a worker cannot prove to be the same program.
+    NoBuildId,
     /// What was started is another program or another build of this one.
     WrongProgram,
-    /// The initializer panicked.
+    /// The initializer panicked, or the function to [preload](crate::PoolBuilder::preload).
     Initializer(Panicked),
+    /// The process that workers are to be forked from has more than one thread: what the others do and
+    /// hold would be missing in the workers.
+    #[non_exhaustive]
+    Threads {
+        /// How many it has.
+        count: usize,
+    },
+    /// The process that workers are forked from has died, and cannot be made again
+    /// ([`PoolBuilder::fork`](crate::PoolBuilder::fork)).
+    ServerDied,
     /// The initializer returned an error.
     InitializerFailed(RemoteError),
     /// Its process ended in its initializer; the status says how.
@@ -348,7 +392,9 @@ impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartFailure::Exec(errno) => {
-                write!(f, "no process: {}", std::io::Error::from_raw_os_error(*errno))
+                write!(f, "no process: {}", std::io::Error::from_raw_os_error(*errno))?;
+                let hint = if *errno == libc::ENOENT { "; is the worker's program there?" } else { "" };
+                f.write_str(hint)
             }
             StartFailure::Exited => f.write_str(
                 "it ended before it reported; does the program do anything before `pannier::init()`?",
@@ -357,8 +403,26 @@ impl fmt::Display for StartFailure {
                 f,
                 "it did not report within {after:?}; does the program wait before `pannier::init()`?"
             ),
+            StartFailure::Loader { executed } => write!(
+                f,
+                "this program was started through {}; say how its workers are to be started by \
+                 `PoolBuilder::worker_command`",
+                executed.display()
+            ),
+            StartFailure::NoBuildId => f.write_str(
+                "the program has no build-id: link it with `-C link-arg=-Wl,--build-id`",
+            ),
             StartFailure::WrongProgram => f.write_str(
-                "it is another program or another build; was the file replaced while it ran?",
+                "it is another program or another build; was the file replaced, or does \
+                 `PoolBuilder::worker_command` name another?",
+            ),
+            StartFailure::Threads { count } => write!(
+                f,
+                "what workers are forked from has {count} threads and must have one; does something \
+                 start threads before that, or leave them behind?"
+            ),
+            StartFailure::ServerDied => f.write_str(
+                "the process that workers are forked from has died; build another pool",
             ),
             StartFailure::Initializer(panicked) => write!(f, "its initializer {panicked}"),
             StartFailure::InitializerFailed(error) => write!(f, "its initializer failed: {error}"),

@@ -25,7 +25,6 @@ use super::scheduler::{Config, Refused, Shutdown};
 use super::stats::{Counters, Stats};
 use crate::channel::Pulse;
 use crate::error::{Error, Result};
-use crate::process::Program;
 use crate::shm::Memory;
 use crate::sys::fault::fault;
 use crate::sys::poller::{Interest, Poller, Waker};
@@ -50,7 +49,6 @@ pub(crate) struct Inner {
     pub(crate) memory: Arc<Memory>,
     pub(super) policy: Policy,
     pub(crate) counters: Counters,
-    pub(super) program: Program,
     /// How many there are to be.
     workers: AtomicUsize,
     pub(super) max_worker_memory: Option<u64>,
@@ -84,7 +82,6 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) queue_limit: usize,
     pub(super) max_worker_memory: Option<u64>,
-    pub(super) program: Program,
     pub(super) policy: Policy,
 }
 
@@ -107,7 +104,7 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) fn new(plan: Plan) -> io::Result<Arc<Self>> {
-        let Plan { config, settings, queue_limit, max_worker_memory, program, policy } = plan;
+        let Plan { config, settings, queue_limit, max_worker_memory, policy } = plan;
         let (pulse, pulse_fd) = Pulse::create()?;
         let (memory, waker) = (Memory::new(policy.limit), Arc::new(Waker::new()?));
         let for_memory = waker.clone();
@@ -128,7 +125,6 @@ impl Inner {
             memory,
             policy,
             counters: Counters::default(),
-            program,
             settings,
             queue_limit,
             callbacks: Callbacks::default(),

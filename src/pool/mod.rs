@@ -6,8 +6,8 @@
 //! Promises: each task resolves exactly once; one death costs at most the task that ran; nothing is
 //! left behind.
 //! Does not know: maps; they are made of the same payloads, one floor up.
-#![forbid(unsafe_code)]
 
+mod births;
 mod builder;
 mod callback;
 mod core;
@@ -23,6 +23,7 @@ mod pack;
 mod payload;
 mod peer;
 mod pending;
+mod raw_fork;
 mod receive;
 mod resolve;
 mod scheduler;

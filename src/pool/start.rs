@@ -6,7 +6,8 @@
 use std::ffi::{c_char, c_int};
 
 use super::worker::serve;
-use crate::process::{self, Duty};
+use crate::process::{self, Calling, Duty};
+use crate::task;
 
 /// The first line of `main`: in a worker it never returns.
 ///
@@ -26,16 +27,33 @@ use crate::process::{self, Duty};
 /// }
 /// ```
 pub fn init() {
-    process::enter(serve);
+    process::enter(CALLING);
 }
+
+/// Of the workers and fork servers of a program that has come to its `main`.
+pub(super) const CALLING: Calling = Calling { serve, preload };
 
 /// What [`premain!`](crate::premain) puts before `main`.
 #[doc(hidden)]
 pub extern "C" fn __premain(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    process::premain(__premain, (argc, argv, envp), serve_on_a_thread);
+    let calling = Calling { serve: serve_on_a_thread, preload };
+    process::premain(__premain, (argc, argv, envp), calling);
 }
 
-/// Before `main` the first thread is not one of the standard library's yet: tasks run on one that is.
+/// In a fork server: runs the function of this name. Nothing is said of a name that leads nowhere, which
+/// only another program can have sent.
+fn preload(name: &[u8]) -> Result<(), Vec<u8>> {
+    task::record_panics();
+    let name = rmp_serde::from_slice(name).map_err(|_| Vec::new())?;
+    let entry = task::resolve(&name).ok_or_else(Vec::new)?;
+    let report = match task::catch(|| entry.once()) {
+        Ok(()) => return Ok(()),
+        Err(report) => report.brief(),
+    };
+    Err(rmp_serde::to_vec(&report).unwrap_or_default())
+}
+
+/// In a worker of such a program. Before `main` the first thread is not one of the standard library's yet: tasks run on one that is.
 fn serve_on_a_thread(duty: Duty) -> ! {
     let thread = std::thread::Builder::new().name("main".into()).stack_size(MAIN_STACK);
     let served = thread.spawn(|| serve(duty)).map(std::thread::JoinHandle::join);

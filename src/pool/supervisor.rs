@@ -8,37 +8,34 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::births::Births;
 use super::core::{Core, Obituary, Source};
 use super::error::{StartFailed, StartFailure};
 use super::inner::Inner;
 use super::peer::{Peer, Stage};
 use super::receive;
 use super::scheduler::{Blame, Event, TaskId, WorkerId};
-use super::stderr::StderrTail;
-use crate::channel::{Line, ParentEnd, Phase, Progress, StatusReader};
-use crate::process::{self, Hello, Started};
+use crate::channel::{Phase, Progress};
 use crate::shm::IDLE;
 use crate::sys::child::ExitStatus;
 use crate::sys::fault::fault;
 use crate::sys::host;
-use crate::sys::socket::{Socket, Wait};
 
-/// Starts the pool's thread.
-pub(super) fn start(inner: &Arc<Inner>) -> io::Result<()> {
+/// Starts the pool's thread, which alone has to do with the birth of workers.
+pub(super) fn start(inner: &Arc<Inner>, births: Births) -> io::Result<()> {
     inner.poller.add(&inner.waker, Source::Wake.token())?;
     inner.poller.add(&inner.bells.sockets, Source::Bells.token())?;
     let pool = inner.clone();
     let thread = std::thread::Builder::new().name("pannier-pool".into());
-    inner.set_thread(thread.spawn(move || run(&pool))?);
+    inner.set_thread(thread.spawn(move || run(&pool, births))?);
     Ok(())
 }
 
-fn run(inner: &Inner) {
-    let outcome = crate::task::catch(|| supervise(inner));
+fn run(inner: &Inner, births: Births) {
+    let outcome = crate::task::catch(|| supervise(inner, births));
     if !matches!(outcome, Ok(Ok(()))) {
         // A bug, or a kernel without epoll: nobody will hear the workers again.
         inner.abandon();
@@ -47,20 +44,21 @@ fn run(inner: &Inner) {
     inner.call_wakers();
 }
 
-fn supervise(inner: &Inner) -> io::Result<()> {
+fn supervise(inner: &Inner, mut births: Births) -> io::Result<()> {
     let (mut tokens, mut weighed) = (Vec::new(), Instant::now());
     // Perform what the scheduler asks for from the first moment on.
     inner.with_core(|_| ());
     loop {
         for worker in inner.with_core(Core::take_starts) {
-            start_worker(inner, worker);
+            births.start(inner, worker);
             // A start takes a while, and there may be many: nobody waits for all of them.
             inner.hear_for_all(&mut tokens)?;
         }
+        births.check(inner);
         inner.grant_wants();
         let (timeout, over) = {
             let mut core = inner.lock();
-            let timeout = next_timeout(inner, &core);
+            let timeout = next_timeout(inner, &core, &births);
             core.wakes_at = core.now().saturating_add(timeout);
             (timeout, core.is_closed() || core.scheduler.is_closed())
         };
@@ -70,7 +68,7 @@ fn supervise(inner: &Inner) -> io::Result<()> {
         inner.poller.wait(&mut tokens, Some(timeout))?;
         inner.lock().wakes_at = Duration::ZERO;
         for &token in &tokens {
-            handle(inner, Source::from_token(token))?;
+            handle(inner, &mut births, Source::from_token(token))?;
         }
         if inner.lock().is_unheard() {
             inner.take_in();
@@ -111,12 +109,13 @@ fn retire_the_large(inner: &Inner, weighed: &mut Instant) {
 /// How often workers are weighed.
 const WEIGH: Duration = Duration::from_millis(100);
 
-fn next_timeout(inner: &Inner, core: &Core) -> Duration {
+fn next_timeout(inner: &Inner, core: &Core, births: &Births) -> Duration {
     if core.has_orders() {
         return Duration::ZERO;
     }
     let due = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
-    let start = core.start_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+    let start = [core.start_deadline(), births.deadline()].into_iter().flatten().min();
+    let start = start.map(|at| at.saturating_duration_since(Instant::now()));
     // Memory that became idle meanwhile is given back.
     let is_busy = core.scheduler.queued() + core.scheduler.sent() > 0;
     let weigh = inner.max_worker_memory.map(|_| if is_busy { WEIGH } else { WEIGH * 10 });
@@ -130,7 +129,7 @@ fn check_deadlines(core: &mut Core) {
     }
 }
 
-fn handle(inner: &Inner, source: Source) -> io::Result<()> {
+fn handle(inner: &Inner, births: &mut Births, source: Source) -> io::Result<()> {
     match source {
         Source::Wake => {
             inner.waker.drain();
@@ -140,6 +139,7 @@ fn handle(inner: &Inner, source: Source) -> io::Result<()> {
             }
         }
         Source::Bells => inner.hear_for_all(&mut Vec::new())?,
+        Source::ForkServer => births.attend(inner),
         Source::Socket(_) => unreachable!("sockets are in the set of bells"),
         Source::Death(worker) => inner.with_core(|core| bury(core, inner, worker)),
         Source::Stderr(worker) => inner.with_core(|core| {
@@ -150,70 +150,6 @@ fn handle(inner: &Inner, source: Source) -> io::Result<()> {
         }),
     }
     Ok(())
-}
-
-/// Starts a process for a slot, and says so.
-fn start_worker(inner: &Inner, worker: WorkerId) {
-    fault!("parent.before_start");
-    let made = make_peer(inner, worker);
-    fault!("parent.after_start");
-    inner.with_core(|core| {
-        let peer = match made {
-            Ok(peer) => peer,
-            Err(error) => {
-                let cause = StartFailure::Exec(error.raw_os_error().unwrap_or(0));
-                core.last_failure =
-                    Some(StartFailed { cause, status: ExitStatus::Unknown, stderr_tail: None });
-                core.take_unwanted(worker);
-                return core.tell(Event::StartFailed { worker, is_fatal: false });
-            }
-        };
-        inner.counters.workers_started.add(1);
-        let unwanted = core.take_unwanted(worker);
-        let peer = core.peers[worker.slot].insert(peer);
-        if unwanted {
-            peer.kill();
-        }
-    });
-}
-
-fn make_peer(inner: &Inner, worker: WorkerId) -> io::Result<Peer> {
-    let (line, [down, up]) = Line::create()?;
-    let Started { child, socket, stderr, nonce } = process::start(&inner.program)?;
-    // From here on an error drops the child, which ends it.
-    let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
-    let hello = Hello::new(nonce, slot, worker.generation, inner.bells.spins());
-    match greet(&socket, &hello, [&down, &up, &inner.pulse]) {
-        // It has ended already, and its death will tell how.
-        Err(gone) if is_gone(&gone) => {}
-        greeted => greeted?,
-    }
-    let stderr = StderrTail::new(stderr)?;
-    let watched = [
-        (&inner.poller, child.as_fd(), Source::Death(worker)),
-        (&inner.bells.sockets, socket.as_fd(), Source::Socket(worker)),
-        (&inner.poller, stderr.as_fd(), Source::Stderr(worker)),
-    ];
-    let added = watched.iter().try_for_each(|(set, fd, source)| set.add(fd, source.token()));
-    if let Err(error) = added {
-        watched.iter().for_each(|(set, fd, _)| set.remove(fd));
-        return Err(error);
-    }
-    let end = ParentEnd::new(socket, line.clone());
-    Ok(Peer::new(worker, hello, (child, end), stderr, StatusReader::new(line)))
-}
-
-fn greet(socket: &Socket, hello: &Hello, memory: [&OwnedFd; 3]) -> io::Result<()> {
-    let message = rmp_serde::to_vec(hello).map_err(io::Error::other)?;
-    let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
-    let mut fds = vec![parent.as_fd(), stderr.as_fd()];
-    fds.extend(memory.map(AsFd::as_fd));
-    socket.send(&[&message], &fds, Wait::No)
-}
-
-/// Whether the other side of a socket is there no more.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// A worker is dead: reads what it left, and tells the scheduler.

@@ -18,7 +18,7 @@ use crate::channel::{
     worker_ends,
 };
 use crate::error::{Error, Result};
-use crate::process::Duty;
+use crate::process::{self, Duty};
 use crate::shm::{Attached, BlockName, ParentLink, Store};
 use crate::sys::epoch::OwnedHere;
 use crate::sys::fault::fault;
@@ -88,10 +88,9 @@ pub(super) fn serve(duty: Duty) -> ! {
             Order::Task(..) => {}
             Order::Context(context, place, frame) => server.add_context(context, place, frame),
             Order::Forget(context) => server.forget(context),
-            // A normal exit: what the program registered for its end runs.
             Order::Stop => {
                 fault!("worker.before_end");
-                std::process::exit(0)
+                process::end()
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The start of a worker: [`enter`] returns in every other process.
 //!
 //! Promises: a process that was started as a worker never goes on as the program; when it cannot
-//! become a worker it exits with a code that says why.
+//! become a worker it exits with a code that says why. A fork server comes in the same way, and so do
+//! the workers that it makes.
 //! Does not know: what a worker does; it is given a [`Duty`].
 #![forbid(unsafe_code)]
 
@@ -9,8 +10,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::handshake::{Hello, Nonce, Welcome, fits};
+use super::handshake::{Hello, Nonce, Role, Welcome, fits};
+use super::server::{self, Control, NewBorn, Preload};
 use super::start::{MARKER, marker};
+use crate::sys::area::Area;
 use crate::sys::fault::fault;
 use crate::sys::socket::{Received, Socket, Wait};
 use crate::sys::{host, signal};
@@ -24,28 +27,74 @@ pub(crate) struct Duty {
     pub(crate) hello: Hello,
 }
 
+/// What the floors above do in the processes that are started for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calling {
+    /// In a worker.
+    pub(crate) serve: fn(Duty) -> !,
+    /// In a fork server, once.
+    pub(crate) preload: Preload,
+}
+
 /// Whether [`enter`] has run in this process, so that a worker started from it will find its way.
 pub(crate) fn is_initialised() -> bool {
     INITIALISED.load(Ordering::Relaxed)
 }
 
-/// In a worker: takes up its duty with `serve`, which never returns. Else: notes that it has run.
-pub(crate) fn enter(serve: fn(Duty) -> !) {
+/// In a worker: takes up its duty, and never returns. Else: notes that it has run.
+pub(crate) fn enter(calling: Calling) {
     if INITIALISED.swap(true, Ordering::Relaxed) {
         return;
     }
     let Some(nonce) = take_marker() else { return };
-    // Standard error is a pipe to the parent still; the exit code says what a text would.
-    match prepare(nonce) {
-        Some(duty) => serve(duty),
+    let socket = host::take_stdin().ok().and_then(|fd| Socket::from_fd(fd).ok());
+    match socket {
+        Some(socket) => take_up(NewBorn { socket, nonce }, calling),
         None => std::process::exit(CANNOT_START),
     }
 }
 
+/// In a copy of a program that has begun: makes it what the parent says, for good. Nothing of the
+/// program's own goes on there.
+pub(super) fn take_up_as_copy(new_born: NewBorn, calling: Calling) -> ! {
+    IS_COPY.store(true, Ordering::Relaxed);
+    // Also the standard input is the program's.
+    let _closed_here = host::take_stdin().map(drop);
+    take_up(new_born, calling)
+}
+
+/// The end of a worker that has nothing left to do: what the program registered for its end runs,
+/// unless it is the end of another process.
+pub(crate) fn end() -> ! {
+    finish(0)
+}
+
+fn finish(code: i32) -> ! {
+    if IS_COPY.load(Ordering::Relaxed) {
+        host::exit_as_copy(code);
+    }
+    std::process::exit(code)
+}
+
+/// Becomes what the parent says, be it by way of a fork server, for good.
+pub(super) fn take_up(new_born: NewBorn, calling: Calling) -> ! {
+    // Standard error is a pipe to the parent still; the exit code says what a text would.
+    let mut part = prepare(new_born);
+    if let Some(Part::ForkServer(control)) = part {
+        part = prepare(server::run(control, calling.preload));
+    }
+    match part {
+        Some(Part::Worker(duty)) => (calling.serve)(duty),
+        Some(Part::ForkServer(_)) | None => finish(CANNOT_START),
+    }
+}
+
 static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// This process was copied from one that is none of this library's, with all that it had.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
 
 /// The exit code of a process that was started as a worker and is not fit to be one.
-const CANNOT_START: i32 = 113;
+pub(super) const CANNOT_START: i32 = 113;
 
 /// How long the parent's first words may take; it has sent them before the worker runs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,29 +108,42 @@ fn take_marker() -> Option<Nonce> {
     nonce.or_else(|| std::process::exit(CANNOT_START))
 }
 
-/// Makes this process a worker: its socket, its signals, its parent.
-fn prepare(nonce: Nonce) -> Option<Duty> {
-    let socket = Socket::from_fd(host::take_stdin().ok()?).ok()?;
+/// What the parent wants of this process.
+enum Part {
+    Worker(Duty),
+    ForkServer(Control),
+}
+
+/// Makes this process what the parent wants: its group, its signals, its parent.
+fn prepare(NewBorn { socket, nonce }: NewBorn) -> Option<Part> {
     signal::reset();
     host::lead_group().ok()?;
     signal::end_with_parent().ok()?;
     let (hello, fds) = hear(&socket)?;
-    #[cfg(feature = "fault-points")]
-    crate::sys::fault::begin(hello.generation);
-    fault!("worker.after_hello");
-    let [parent, stderr, down, up, pulse] = <[OwnedFd; 5]>::try_from(fds).ok()?;
-    end_when_dead(parent)?;
-    #[cfg(feature = "testing")]
-    if let Some(chaos) = super::chaos::Chaos::of_worker() {
-        chaos.at_start(hello.slot, hello.generation);
+    let mut fds = fds.into_iter();
+    let (parent, stderr) = (fds.next()?, fds.next()?);
+    match hello.role {
+        Role::Worker => {
+            #[cfg(feature = "fault-points")]
+            crate::sys::fault::begin(hello.generation);
+            fault!("worker.after_hello");
+            end_when_dead(parent)?;
+            #[cfg(feature = "testing")]
+            if let Some(chaos) = super::chaos::Chaos::of_worker() {
+                chaos.at_start(hello.slot, hello.generation);
+            }
+            let memory = [fds.next()?, fds.next()?, fds.next()?];
+            answer(&socket, &hello, nonce)?;
+            fault!("worker.after_welcome");
+            host::replace_stderr(&stderr).ok()?;
+            Some(Part::Worker(Duty { socket, memory, hello }))
+        }
+        Role::ForkServer => {
+            let born = Area::attach(fds.next()?, 0).ok()?;
+            answer(&socket, &hello, nonce)?;
+            Some(Part::ForkServer(Control { socket, parent, stderr, born }))
+        }
     }
-    let welcome = Welcome::to(nonce);
-    answer(&socket, &welcome)?;
-    fault!("worker.after_welcome");
-    // The parent looks at the answer too, and knows then what this process is instead.
-    fits(&hello, &welcome).then_some(())?;
-    host::replace_stderr(&stderr).ok()?;
-    Some(Duty { socket, memory: [down, up, pulse], hello })
 }
 
 fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
@@ -94,9 +156,13 @@ fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
     }
 }
 
-fn answer(socket: &Socket, welcome: &Welcome) -> Option<()> {
-    let message = rmp_serde::to_vec(welcome).ok()?;
-    socket.send(&[&message], &[], Wait::Yes).ok()
+/// Says what this process is; `None` if it is not what the parent wants. The parent looks too, and
+/// knows then what it is instead.
+fn answer(socket: &Socket, hello: &Hello, nonce: Nonce) -> Option<()> {
+    let welcome = Welcome::to(nonce);
+    let message = rmp_serde::to_vec(&welcome).ok()?;
+    socket.send(&[&message], &[], Wait::Yes).ok()?;
+    fits(hello, &welcome).then_some(())
 }
 
 /// Starts the thread that ends this worker with its parent, whatever the task is doing.

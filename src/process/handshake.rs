@@ -14,23 +14,32 @@ use crate::sys::module::{self, BuildId};
 pub(crate) type Nonce = u64;
 
 const MAGIC: u32 = 0x524E_50C1;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
-/// From the parent, with five descriptors: the parent's pidfd, its standard error, and the memory of
-/// the connection, which is the parent's ring, the worker's, and the pulse.
+/// From the parent, with descriptors: its pidfd, its standard error, and for a worker the memory of
+/// the connection, which is the parent's ring, the worker's, and the pulse. A fork server gets a word
+/// instead, for the numbers of the workers that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     magic: u32,
     version: u32,
     nonce: Nonce,
     program: Option<BuildId>,
+    pub(super) role: Role,
     pub(crate) slot: u32,
     pub(crate) generation: u32,
     /// There are more CPUs than workers: looking for a message may be cheaper than sleeping.
     pub(crate) spins: bool,
 }
 
-/// From the worker, when it is ready.
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    Worker,
+    ForkServer,
+}
+
+/// From the worker or server, when it is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     magic: u32,
@@ -41,8 +50,13 @@ pub(crate) struct Welcome {
 
 impl Hello {
     pub(crate) fn new(nonce: Nonce, slot: u32, generation: u32, spins: bool) -> Self {
-        let program = module::program_build_id();
-        Hello { magic: MAGIC, version: VERSION, nonce, program, slot, generation, spins }
+        let (program, role) = (module::program_build_id(), Role::Worker);
+        Hello { magic: MAGIC, version: VERSION, nonce, program, role, slot, generation, spins }
+    }
+
+    /// For a fork server, which has no place among the workers.
+    pub(super) fn to_server(nonce: Nonce) -> Self {
+        Hello { role: Role::ForkServer, ..Hello::new(nonce, 0, 0, false) }
     }
 }
 

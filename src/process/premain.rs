@@ -7,7 +7,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use super::enter::{Duty, enter, is_initialised};
+use super::enter::{Calling, enter, is_initialised};
 
 /// The type of an entry in `.init_array`; glibc passes what `main` gets.
 type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
@@ -48,11 +48,11 @@ macro_rules! premain {
     };
 }
 
-/// What the constructor does, for a program whose workers do `serve`.
+/// What the constructor does, for a program whose workers have this calling.
 pub(crate) fn premain(
     ours: Constructor,
     (argc, argv, envp): (c_int, *const *const c_char, *const *const c_char),
-    serve: fn(Duty) -> !,
+    calling: Calling,
 ) {
     // Only the first call, which is the linker's if `ours` is in the table at all: nobody else can
     // run constructors again, or with arguments of his own.
@@ -61,7 +61,7 @@ pub(crate) fn premain(
             constructor(argc, argv, envp);
         }
     }
-    enter(serve);
+    enter(calling);
 }
 
 /// The entries of the program's table behind ours.

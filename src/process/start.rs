@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 use super::handshake::Nonce;
 use crate::sys::child::Child;
@@ -23,11 +23,29 @@ pub(super) const MARKER: &str = "PANNIER_WORKER";
 const DEPTH: &str = "PANNIER_DEPTH";
 
 /// What workers are started as.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Program {
+    /// Instead of this program.
+    pub(crate) command: Option<Command>,
     pub(crate) clear_env: bool,
     /// In order; `None` removes.
     pub(crate) env: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Program {
+    /// Changes the environment of a process that is a copy of the program.
+    pub(super) fn set_environment(&self) -> io::Result<()> {
+        let depth = depth().saturating_add(1).to_string();
+        if self.clear_env {
+            for (name, _) in std::env::vars_os() {
+                host::set_env_alone(&name, None)?;
+            }
+        }
+        for (name, value) in &self.env {
+            host::set_env_alone(name, value.as_deref())?;
+        }
+        host::set_env_alone(DEPTH.as_ref(), Some(depth.as_ref()))
+    }
 }
 
 /// A child that may become a worker.
@@ -57,11 +75,36 @@ pub(crate) fn depth() -> u32 {
     std::env::var(DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0)
 }
 
+/// What a child that is born some other way needs to become a worker: its socket, and where it writes
+/// until it is ready.
+pub(super) struct Cradle {
+    pub(super) nonce: Nonce,
+    pub(super) ours: (Socket, OwnedFd),
+    pub(super) theirs: (Socket, OwnedFd),
+}
+
+impl Cradle {
+    pub(super) fn new() -> io::Result<Self> {
+        let (socket, their_socket) = Socket::pair()?;
+        let (stderr, their_stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (ours, theirs) = ((socket, stderr), (their_socket, their_stderr));
+        Ok(Cradle { nonce: fresh_nonce()?, ours, theirs })
+    }
+}
+
 /// Starts a child from the calling thread, whose end will end the child (prctl(2), PDEATHSIG).
-pub(crate) fn start(program: &Program) -> io::Result<Started> {
+pub(crate) fn start(program: &mut Program) -> io::Result<Started> {
     let (ours, theirs) = Socket::pair()?;
     let nonce = fresh_nonce()?;
-    let mut command = Command::new(host::program());
+    let mut this_program;
+    let command = match &mut program.command {
+        Some(command) => command,
+        None => {
+            this_program = Command::new(host::program());
+            // Arguments would mean something to the program before it comes to `init`.
+            this_program.arg0("pannier-worker")
+        }
+    };
     if program.clear_env {
         command.env_clear();
     }
@@ -71,11 +114,16 @@ pub(crate) fn start(program: &Program) -> io::Result<Started> {
             None => command.env_remove(key),
         };
     }
-    // Arguments would mean something to the program before it comes to `init`.
-    command.arg0("pannier-worker").env(MARKER, format!("{} {nonce}", std::process::id()));
+    command.env(MARKER, format!("{} {nonce}", std::process::id()));
     command.env(DEPTH, depth().saturating_add(1).to_string());
     command.stdin(theirs.into_fd()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn()?;
+    let spawned = command.spawn();
+    // A command that is kept would keep the child's end open here.
+    command.stdin(Stdio::null());
+    adopt(spawned?, ours, nonce)
+}
+
+fn adopt(mut child: process::Child, socket: Socket, nonce: Nonce) -> io::Result<Started> {
     let stderr = child.stderr.take().map(OwnedFd::from);
     let child = match Child::adopt(child.id()) {
         Ok(adopted) => adopted,
@@ -86,7 +134,7 @@ pub(crate) fn start(program: &Program) -> io::Result<Started> {
         }
     };
     let stderr = stderr.ok_or(rustix::io::Errno::BADF)?;
-    Ok(Started { child, socket: ours, stderr, nonce })
+    Ok(Started { child, socket, stderr, nonce })
 }
 
 fn fresh_nonce() -> io::Result<Nonce> {

@@ -16,6 +16,8 @@ use rustix::process::{
     pidfd_send_signal, waitid,
 };
 
+use super::wait;
+
 /// How a process ended.
 ///
 /// # Examples
@@ -38,7 +40,7 @@ pub enum ExitStatus {
         /// Whether a core file was written.
         core_dumped: bool,
     },
-    /// Somebody else in this program reaped the process and did not say.
+    /// Somebody else in this program reaped the process, and the kernel (before 6.15) does not say.
     Unknown,
 }
 
@@ -58,6 +60,11 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// Waits for children of every kind: one that was copied from this process sends no signal at its end,
+/// and others are waited for just the same (waitpid(2)).
+const ALL: WaitIdOptions =
+    WaitIdOptions::from_bits_retain(libc::__WALL as u32).union(WaitIdOptions::EXITED);
+
 /// A child of this process. Dropped before its exit status was asked for, it is killed and reaped.
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -74,6 +81,26 @@ impl Child {
         Ok(Child { pid, pidfd, reaped: false })
     }
 
+    /// Names a child that another process made for this one; `None` if it is no child, or was reaped.
+    pub(crate) fn adopt_if_ours(pid: u32) -> Option<Self> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).ok()?;
+        Child::from_pidfd(pid, pidfd)
+    }
+
+    /// As [`adopt_if_ours`](Self::adopt_if_ours), with a descriptor that came with the child.
+    pub(crate) fn from_pidfd(pid: u32, pidfd: OwnedFd) -> Option<Self> {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+        let look = ALL | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), look).ok()?;
+        Some(Child { pid, pidfd, reaped: false })
+    }
+
+    /// Whether it has ended; it is not reaped by asking.
+    pub(crate) fn has_ended(&self) -> bool {
+        wait::is_readable(&self.pidfd)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
@@ -83,7 +110,7 @@ impl Child {
     /// Also after the child's death, for what it left behind: the group keeps the number from being
     /// used again as long as it has a member.
     pub(crate) fn kill_group(&self) {
-        if send_to_group(self.pidfd.as_fd(), Signal::KILL) == Err(Errno::INVAL) {
+        if kill_group_of(self.pidfd.as_fd()) == Err(Errno::INVAL) {
             self.kill_group_by_number();
         }
         // Not the leader of its group yet, when it has barely started.
@@ -93,12 +120,20 @@ impl Child {
     /// How the child ended, once its pidfd is readable; reaps it.
     pub(crate) fn exit_status(&mut self) -> ExitStatus {
         self.reaped = true;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let options = ALL | WaitIdOptions::NOHANG;
         let wait = |milliseconds: &u64| {
             std::thread::sleep(Duration::from_millis(*milliseconds));
-            waitid(WaitId::PidFd(self.pidfd.as_fd()), options).transpose()
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+                // Somebody else in this program waits for all children, or SIGCHLD is ignored.
+                Err(Errno::CHILD) => Some(Err(status_of_the_reaped(self.pidfd.as_fd()))),
+                found => found.ok().flatten().map(Ok),
+            }
         };
-        let Some(Ok(status)) = PAUSES.iter().find_map(wait) else { return ExitStatus::Unknown };
+        let status = match PAUSES.iter().find_map(wait) {
+            Some(Ok(status)) => status,
+            Some(Err(told)) => return told,
+            None => return ExitStatus::Unknown,
+        };
         if let Some(code) = status.exit_status() {
             return ExitStatus::Exited(code);
         }
@@ -108,9 +143,18 @@ impl Child {
         }
     }
 
+    /// Kills and reaps it, if that was not done.
+    pub(crate) fn end(&mut self) {
+        if !std::mem::replace(&mut self.reaped, true) {
+            self.kill_group();
+            // The signal cannot be refused; only the kernel can keep a process from dying of it.
+            let _reaped_by_others = waitid(WaitId::PidFd(self.pidfd.as_fd()), ALL);
+        }
+    }
+
     /// For kernels before 6.9: the number is safe to use only while nobody has reaped the child.
     fn kill_group_by_number(&self) {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let look = ALL | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::PidFd(self.pidfd.as_fd()), look).is_ok() {
             let _no_such_group = kill_process_group(self.pid, Signal::KILL);
         }
@@ -119,12 +163,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if !self.reaped {
-            self.kill_group();
-            // The signal cannot be refused; only the kernel can keep a process from dying of it.
-            let _reaped_by_others =
-                waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
-        }
+        self.end();
     }
 }
 
@@ -159,15 +198,57 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
+/// What the kernel remembers of a process that is reaped (PIDFD_GET_INFO, 6.15).
+fn status_of_the_reaped(pidfd: BorrowedFd<'_>) -> ExitStatus {
+    // In the moment between the two the kernel remembers nothing yet; it hangs up when it does.
+    wait::until_hung_up(pidfd, Duration::from_millis(100));
+    let Some(status) = wait_status(pidfd) else { return ExitStatus::Unknown };
+    if libc::WIFEXITED(status) {
+        return ExitStatus::Exited(libc::WEXITSTATUS(status));
+    }
+    let core_dumped = libc::WCOREDUMP(status);
+    ExitStatus::Signaled { signal: libc::WTERMSIG(status), core_dumped }
+}
+
+/// linux/pidfd.h, the first version of it.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    numbers: [u32; 11],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+fn wait_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    /// `_IOWR(0xFF, 11, struct pidfd_info)`, of which the length is a part.
+    const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the call reads and writes the structure, whose length it is told; kernels and descriptors
+    // that do not know it refuse it.
+    let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    (asked == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// SIGKILL for a process that is not this one's child, and for its process group. Kernels before 6.9
+/// reach the process only: its number may be another's already, so it is not used.
+pub(crate) fn kill_stranger(pidfd: BorrowedFd<'_>) {
+    let _nobody_there = kill_group_of(pidfd);
+    let _already_dead = pidfd_send_signal(pidfd, Signal::KILL);
+}
+
 /// pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP (6.9); EINVAL before.
-fn send_to_group(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+fn kill_group_of(pidfd: BorrowedFd<'_>) -> Result<(), Errno> {
     const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
     // SAFETY: the call reads its four arguments; the third, a pointer, may be null (man page).
     let sent = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
             pidfd.as_raw_fd(),
-            signal.as_raw(),
+            libc::SIGKILL,
             std::ptr::null::<libc::siginfo_t>(),
             PIDFD_SIGNAL_PROCESS_GROUP,
         )

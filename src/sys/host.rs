@@ -4,27 +4,66 @@
 //! Does not know: whether this process is a worker.
 #![expect(unsafe_code, reason = "changes the environment of a process that has one thread")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::module;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::process::{Signal, getpid, kill_current_process_group};
 
 /// Takes a variable out of the environment of a process that has one thread; `None` in others,
 /// which could be reading the environment.
 pub(crate) fn take_env_alone(name: &str) -> Option<OsString> {
     let value = std::env::var_os(name)?;
-    if std::fs::read_dir("/proc/self/task").ok()?.count() != 1 {
+    if thread_count().ok()? != 1 {
         return None;
     }
     // SAFETY: this process has one thread (checked above), which starts no other meanwhile, so
     // nobody else reads or writes the environment.
     unsafe { std::env::remove_var(name) };
     Some(value)
+}
+
+/// Sets a variable, or removes it, in a process that has one thread.
+///
+/// # Errors
+///
+/// `EBUSY` in others, `EINVAL` for what cannot be a variable.
+pub(crate) fn set_env_alone(name: &OsStr, value: Option<&OsStr>) -> io::Result<()> {
+    let bytes = name.as_encoded_bytes();
+    let has = |bytes: &[u8], byte| bytes.contains(&byte);
+    let nul_in_value = value.is_some_and(|value| has(value.as_encoded_bytes(), 0));
+    if bytes.is_empty() || has(bytes, b'=') || has(bytes, 0) || nul_in_value {
+        return Err(Errno::INVAL.into());
+    }
+    if thread_count()? != 1 {
+        return Err(Errno::BUSY.into());
+    }
+    match value {
+        // SAFETY: one thread (checked above), which starts no other meanwhile.
+        Some(value) => unsafe { std::env::set_var(name, value) },
+        // SAFETY: as above.
+        None => unsafe { std::env::remove_var(name) },
+    }
+    Ok(())
+}
+
+/// Ends this process without what was registered for its end: that is the business of the process
+/// that this one is a copy of.
+pub(crate) fn exit_as_copy(code: i32) -> ! {
+    let _nobody_listens = io::stdout().flush();
+    // SAFETY: the call takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// How many threads this process has.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 /// Moves standard input to a descriptor of its own, and puts /dev/null in its place.
@@ -53,6 +92,24 @@ pub(crate) fn program() -> PathBuf {
         Ok(path) if path.exists() => path,
         _ => PathBuf::from("/proc/self/exe"),
     }
+}
+
+/// The file that was executed, if it is not the one that this program was loaded from: a loader that was
+/// told the program's name.
+pub(crate) fn loader() -> Option<PathBuf> {
+    let address = module::all().first()?.segments.first()?.start;
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    // proc_pid_maps(5): addresses, rights, offset, device, inode.
+    let inode = maps.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let start = usize::from_str_radix(start, 16).ok()?;
+        let end = usize::from_str_radix(end, 16).ok()?;
+        let inode = fields.nth(3)?.parse::<u64>().ok()?;
+        (start..end).contains(&address).then_some(inode)
+    })?;
+    let executed = std::fs::metadata("/proc/self/exe").ok()?;
+    if executed.ino() == inode { None } else { std::env::current_exe().ok() }
 }
 
 /// A descriptor that names this process, for its children to watch.

@@ -9,6 +9,8 @@ pub(crate) mod area;
 pub(crate) mod cgroup;
 #[cfg(feature = "pool")]
 pub(crate) mod child;
+#[cfg(feature = "pool")]
+pub(crate) mod clone;
 pub(crate) mod counts;
 pub(crate) mod epoch;
 #[cfg(feature = "channel")]

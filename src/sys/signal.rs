@@ -62,6 +62,12 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
 }
 
+/// From now on the end of the thread that started this process wakes it if it is stopped, and does
+/// nothing else to it.
+pub(crate) fn wake_with_parent() -> io::Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::CONT))?)
+}
+
 /// Kills the worker's group, or, in a process that only inherited the handler, that process.
 extern "C" fn end_group(signal: libc::c_int) {
     // SAFETY: the call takes nothing and changes nothing (signal-safety(7) lists it).

@@ -5,12 +5,12 @@
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::{futex, sched_getaffinity};
 
 /// Sleeps while the word in shared memory is `value`, at most so long.
@@ -35,10 +35,27 @@ pub(crate) fn writable(fd: impl AsFd, at_most: Duration) -> io::Result<()> {
     wait(fd, PollFlags::OUT, at_most).map(|_| ())
 }
 
+/// Waits until the descriptor says that nothing more will come, at most so long.
+pub(crate) fn until_hung_up(fd: impl AsFd, at_most: Duration) {
+    let _either_way = wait(fd, PollFlags::empty(), at_most);
+}
+
+/// Waits until one of two descriptors can be read or is at its end: which.
+pub(crate) fn either(fds: [BorrowedFd<'_>; 2]) -> io::Result<[bool; 2]> {
+    let mut polled = fds.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
+    retry_on_intr(|| poll(&mut polled, None))?;
+    Ok(polled.map(|fd| !fd.revents().is_empty()))
+}
+
 /// Whether there is room to write now.
 pub(crate) fn is_writable(fd: impl AsFd) -> bool {
     let found = wait(fd, PollFlags::OUT, Duration::ZERO);
     found.is_ok_and(|found| found.contains(PollFlags::OUT))
+}
+
+/// Whether there is something to read now, or the end.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    wait(fd, PollFlags::IN, Duration::ZERO).is_ok_and(|found| !found.is_empty())
 }
 
 /// Whether the other end of a socket is closed; what it sent may still be there to read.

@@ -21,9 +21,11 @@ use std::sync::{RwLock, TryLockError, TryLockResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::bounds::Function;
 use super::run::{Context, Run, run_items};
 use crate::channel::EntryName;
-use crate::codec::{CodecError, Reader};
+use crate::codec::{Bodies, CodecError, Reader};
+use crate::frame::Limits;
 use crate::sys::module::{self, Module};
 
 /// What runs in a worker, as a type: how to call it is known without a value.
@@ -110,6 +112,14 @@ impl Entry {
     pub(crate) fn context(&self, reader: &mut Reader<'_>) -> Result<Context, CodecError> {
         (self.context)(reader)
     }
+
+    /// Calls a function of an entry that [`once_entry_of`] made.
+    pub(crate) fn once(&self) {
+        let none = Bodies::NONE;
+        let mut nothing = Reader::new(&[], &none, &Limits::default());
+        // It reads nothing, so there is no error.
+        let _unit = self.context(&mut nothing);
+    }
 }
 
 /// The entry of a call; there is one in every program that mentions the call.
@@ -119,12 +129,31 @@ pub(crate) fn entry_of<C: Call>() -> &'static Entry {
         const ENTRY: &'static Entry = &Entry {
             magic: MAGIC,
             version: VERSION,
-            signature: signature::<C>,
+            signature: signature_of::<C>,
             run: run_items::<C>,
             context: read_context::<C>,
         };
     }
     Of::<C>::ENTRY
+}
+
+/// The entry of a function that is called once in a process, for what it leaves behind there: a
+/// context of nothing.
+pub(crate) fn once_entry_of<F: Function<(), ()>>() -> &'static Entry {
+    struct Of<F>(PhantomData<F>);
+    impl<F: Function<(), ()>> Of<F> {
+        const ENTRY: &'static Entry = &Entry {
+            magic: MAGIC,
+            version: VERSION,
+            signature: || signature_of::<Of<F>>(),
+            run: |_no_items| {},
+            context: |_no_bytes| {
+                again::<F>()(());
+                Ok(Context::new(()))
+            },
+        };
+    }
+    Of::<F>::ENTRY
 }
 
 /// The name of an entry of this process; `None`: the file it lies in has no build-id.
@@ -199,9 +228,9 @@ fn entry_at(module: &Module, address: usize) -> Option<&'static Entry> {
     Some(unsafe { &*place.cast::<Entry>() })
 }
 
-fn signature<C: Call>() -> u64 {
+fn signature_of<T: 'static>() -> u64 {
     let mut hasher = DefaultHasher::new();
-    TypeId::of::<C>().hash(&mut hasher);
+    TypeId::of::<T>().hash(&mut hasher);
     hasher.finish()
 }
 

@@ -12,7 +12,9 @@ mod run;
 
 pub use self::bounds::Function;
 
-pub(crate) use self::entry::{Call, Entry, Plain, WithContext, entry_of, name_of, resolve};
+pub(crate) use self::entry::{
+    Call, Entry, Plain, WithContext, entry_of, name_of, once_entry_of, resolve,
+};
 pub(crate) use self::outcome::{Outcome, PanicReport, with_sources};
 pub(crate) use self::panic::{catch, record_panics};
 pub(crate) use self::run::{Context, Failure, Run};

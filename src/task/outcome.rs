@@ -27,6 +27,17 @@ pub(crate) struct PanicReport {
     pub(crate) backtrace: Option<String>,
 }
 
+impl PanicReport {
+    /// As much as fits a short message.
+    pub(crate) fn brief(mut self) -> Self {
+        const KEPT: usize = 8 << 10;
+        let end = (0..=KEPT).rev().find(|&at| self.message.is_char_boundary(at)).unwrap_or(0);
+        self.message.truncate(end);
+        self.backtrace = None;
+        self
+    }
+}
+
 /// The text of an error with those of its sources, for where only text can go.
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());

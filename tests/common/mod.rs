@@ -151,6 +151,11 @@ impl Marked {
         Marked { pool, mark, pids }
     }
 
+    /// All living processes of the pool, and what those started.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        marked(&self.mark)
+    }
+
     /// Waits until all workers are ready, none of them among `gone`.
     #[track_caller]
     pub(crate) fn is_whole_without(&mut self, gone: &[u32]) {
