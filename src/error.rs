@@ -68,6 +68,13 @@ pub enum Error {
         /// What it was set to.
         value: u64,
     },
+    /// A hardened pool that is to spill: a worker could truncate the file under its reader.
+    #[cfg(feature = "pool")]
+    #[error(
+        "a hardened pool cannot put arguments into files, which its workers could truncate: leave \
+         one of `hardened` and `spill` out"
+    )]
+    SpillHardened,
     /// Workers that did not end although they were killed: the kernel holds them.
     #[cfg(feature = "pool")]
     #[error("the worker processes {pids:?} were killed and have not ended; the kernel holds them")]

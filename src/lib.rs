@@ -113,8 +113,8 @@ pub use crate::frame::{
 pub use crate::parallel::Map;
 #[cfg(feature = "pool")]
 pub use crate::pool::{
-    __premain, AbortHandle, JoinHandle, Panicked, Pool, PoolBuilder, RemoteError, Shutdown,
-    StartFailed, StartFailure, StartMethod, Stats, TaskBuilder, TaskError, TaskInfo,
+    __premain, AbortHandle, Hardening, JoinHandle, Panicked, Pool, PoolBuilder, RemoteError,
+    Shutdown, StartFailed, StartFailure, StartMethod, Stats, TaskBuilder, TaskError, TaskInfo,
     TrySubmitError, ValueError, Worker, WorkerDied, init, worker,
 };
 #[cfg(feature = "testing")]

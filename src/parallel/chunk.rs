@@ -112,7 +112,7 @@ impl<R: Data> Chunk<R> {
                 let position = self.packed[item as usize] as u64;
                 Names { item: Some(self.first_item + position), ..self.names.clone() }
             };
-            let results = outcomes_of(answer, &pool.counters, names);
+            let results = outcomes_of(answer, pool, names);
             for (&slot, result) in self.packed[first..].iter().zip(results) {
                 self.slots[slot] = Slot::Ready(result);
             }

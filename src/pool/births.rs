@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::core::Source;
-use super::error::{Panicked, StartFailed, StartFailure};
+use super::error::{StartFailed, StartFailure};
+use super::hardening::once_failure;
 use super::inner::Inner;
 use super::peer::{Peer, START_DEADLINE};
 use super::scheduler::{Event, WorkerId};
@@ -24,7 +25,6 @@ use crate::sys::clone::MayFork;
 use crate::sys::fault::fault;
 use crate::sys::host;
 use crate::sys::socket::{Socket, Wait};
-use crate::task::PanicReport;
 
 /// What the pool's thread starts workers with.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Forks {
             News::Ready => server.was_ready = true,
             News::Stranger => server.unfit = Some(StartFailure::WrongProgram),
             News::Threads(count) => server.unfit = Some(StartFailure::Threads { count }),
-            News::PreloadFailed(report) => server.unfit = Some(preload_failure(&report)),
+            News::PreloadFailed(report) => server.unfit = Some(once_failure(&report)),
             News::Born(started) => match self.asked.take() {
                 Some(birth) => settle(inner, birth.worker, started),
                 None => drop(started),
@@ -333,19 +333,13 @@ fn too_late() -> StartFailure {
     StartFailure::TimedOut { after: START_DEADLINE }
 }
 
-fn preload_failure(report: &[u8]) -> StartFailure {
-    let Ok(PanicReport { message, location, backtrace }) = rmp_serde::from_slice(report) else {
-        return StartFailure::WrongProgram;
-    };
-    StartFailure::Initializer(Panicked { message, location, backtrace, task: None })
-}
-
 /// From here on an error drops the child, which ends it.
 fn make_peer(inner: &Inner, worker: WorkerId, started: Started) -> io::Result<Peer> {
     let Started { child, socket, stderr, nonce } = started;
     let (line, [down, up]) = Line::create()?;
     let slot = u32::try_from(worker.slot).unwrap_or(u32::MAX);
     let hello = Hello::new(nonce, slot, worker.generation, inner.bells.spins());
+    let hello = hello.confined(inner.confinement.clone());
     match greet(&socket, &hello, [&down, &up, &inner.pulse]) {
         // It has ended already, and its death will tell how.
         Err(gone) if is_gone(&gone) => {}

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::births::Births;
 use super::error::{RemoteError, StartFailed, StartFailure};
 use super::front::Pool;
+use super::hardening::{Hardening, once_name};
 use super::initializer::Initializer;
 use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
@@ -83,6 +84,7 @@ pub struct PoolBuilder {
     spill: Option<PathBuf>,
     start_method: StartMethod,
     program: Program,
+    hardening: Option<Hardening>,
     /// The entry; `None` inside: the file it lies in has no build-id.
     preload: Option<Option<EntryName>>,
     /// Instead of the start method.
@@ -116,6 +118,7 @@ impl PoolBuilder {
             spill: None,
             start_method: StartMethod::Spawn,
             program: Program::default(),
+            hardening: None,
             preload: None,
             fork: None,
         }
@@ -399,6 +402,19 @@ impl PoolBuilder {
         self
     }
 
+    /// Trusts no worker: results are copied before they are looked at, and workers give up what
+    /// [`Hardening`] says. They are trusted if this is not called: a worker that writes over its own
+    /// results after it has sent them changes them under their reader. It cannot be had together with
+    /// [`spill`](Self::spill).
+    ///
+    /// # Examples
+    ///
+    /// See [`Hardening`].
+    pub fn hardened(mut self, hardening: Hardening) -> Self {
+        self.hardening = Some(hardening);
+        self
+    }
+
     /// Has workers die, wait and fail to start by chance, to see whether tasks stand being run twice.
     ///
     /// # Examples
@@ -490,7 +506,7 @@ impl PoolBuilder {
     /// loads and computes is there in each of them, and takes memory once.
     ///
     /// Again in each server, if one dies. It must leave no threads behind
-    /// ([`StartFailure::Threads`](crate::StartFailure::Threads)), and nothing that does not survive being
+    /// ([`StartFailure::Threads`]), and nothing that does not survive being
     /// copied, as connections do not. With other start methods it is not run.
     ///
     /// # Examples
@@ -527,7 +543,8 @@ impl PoolBuilder {
     /// [`Error::TooDeep`] inside ten pools' workers, [`Error::Setting`] for no workers, no attempts or a
     /// queue for no task, [`Error::StartFailed`] when the workers do not start. For a folder to
     /// [spill](Self::spill) to: [`Error::SpillInMemory`] if it is memory itself, [`Error::Io`] if it
-    /// cannot be opened or its file system has no files without a name (`O_TMPFILE`).
+    /// cannot be opened or its file system has no files without a name (`O_TMPFILE`),
+    /// [`Error::SpillHardened`] if workers are not trusted.
     ///
     /// # Examples
     ///
@@ -544,7 +561,7 @@ impl PoolBuilder {
             (Some(promise), _) => Births::by_copy(self.program, promise)?,
             (None, StartMethod::Spawn) => Births::by_spawn(self.program),
             (None, StartMethod::ForkServer) => {
-                Births::by_fork_server(self.program, preload_name(self.preload)?)
+                Births::by_fork_server(self.program, once_name(self.preload)?)
             }
         };
         let in_words = |workers: usize| u32::try_from(workers).unwrap_or(u32::MAX);
@@ -563,7 +580,8 @@ impl PoolBuilder {
         };
         let PoolBuilder { settings, queue_limit, initializer, .. } = self;
         let max_worker_memory = self.max_worker_memory;
-        let plan = Plan { config, settings, queue_limit, max_worker_memory, policy };
+        let confinement = self.hardening.map(Hardening::into_confinement).transpose()?;
+        let plan = Plan { config, settings, queue_limit, max_worker_memory, confinement, policy };
         let inner = Inner::new(plan)?;
         if let Some(folder) = &self.spill {
             inner.memory.spill_to(spill::open_folder(folder)?);
@@ -609,18 +627,11 @@ impl PoolBuilder {
         if self.max_tasks_per_worker == Some(0) {
             return Err(setting("max_tasks_per_worker", 0));
         }
+        if self.hardening.is_some() && self.spill.is_some() {
+            return Err(Error::SpillHardened);
+        }
         Ok(workers)
     }
-}
-
-/// What the fork server is told to run first.
-fn preload_name(preload: Option<Option<EntryName>>) -> Result<Option<Vec<u8>>> {
-    let Some(name) = preload else { return Ok(None) };
-    // As for tasks: a function has a name only in a file with a build-id.
-    let name =
-        name.ok_or_else(|| Error::StartFailed(StartFailed::before_birth(StartFailure::NoBuildId)))?;
-    let name = rmp_serde::to_vec(&name).map_err(std::io::Error::other)?;
-    Ok(Some(name))
 }
 
 pub(super) fn check_workers(workers: usize) -> Result<()> {

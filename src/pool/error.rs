@@ -368,7 +368,8 @@ pub enum StartFailure {
     NoBuildId,
     /// What was started is another program or another build of this one.
     WrongProgram,
-    /// The initializer panicked, or the function to [preload](crate::PoolBuilder::preload).
+    /// The initializer panicked, or the function to [preload](crate::PoolBuilder::preload) or to
+    /// [confine](crate::Hardening::confine) the worker.
     Initializer(Panicked),
     /// The process that workers are to be forked from has more than one thread: what the others do and
     /// hold would be missing in the workers.

@@ -16,7 +16,6 @@ use super::error::TaskError;
 use super::inner::Inner;
 use super::pending::{Answer, Pending};
 use super::resolve::{Names, outcomes_of};
-use super::stats::Counters;
 use crate::codec::Data;
 use crate::sys::epoch::OwnedHere;
 
@@ -41,7 +40,7 @@ pub struct JoinHandle<R> {
     /// Dropping it ends the task.
     kills: bool,
     /// Chosen where `R` is known to be data, so that a handle needs no bounds.
-    decode: fn(Answer, &Counters, &Names) -> Result<R, TaskError>,
+    decode: fn(Answer, &Inner, &Names) -> Result<R, TaskError>,
 }
 
 #[derive(Clone)]
@@ -428,13 +427,13 @@ impl<R> JoinHandle<R> {
         }
         self.taken = true;
         let answer = pending.take_answers().pop().expect("a task of one item has one answer");
-        Some((self.decode)(answer, &pool.counters, &self.names))
+        Some((self.decode)(answer, pool, &self.names))
     }
 }
 
 /// The result of a task of one item.
-fn outcome_of<R: Data>(answer: Answer, counters: &Counters, names: &Names) -> Result<R, TaskError> {
-    let mut outcomes = outcomes_of(answer, counters, |_item| names.clone());
+fn outcome_of<R: Data>(answer: Answer, pool: &Inner, names: &Names) -> Result<R, TaskError> {
+    let mut outcomes = outcomes_of(answer, pool, |_item| names.clone());
     outcomes.pop().expect("an answer has as many outcomes as items")
 }
 

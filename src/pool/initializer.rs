@@ -69,7 +69,7 @@ pub(super) fn judge(
     result: Result<RawResult, Fault>,
 ) {
     let answer = Answer { first: 0, count: 1, result };
-    let outcome = outcomes_of::<Result<(), RemoteError>>(answer, &pool.counters, |_| names()).pop();
+    let outcome = outcomes_of::<Result<(), RemoteError>>(answer, pool, |_| names()).pop();
     let cause = match outcome {
         Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => Some(StartFailure::InitializerFailed(error)),

@@ -25,6 +25,7 @@ use super::scheduler::{Config, Refused, Shutdown};
 use super::stats::{Counters, Stats};
 use crate::channel::Pulse;
 use crate::error::{Error, Result};
+use crate::process::Confinement;
 use crate::shm::Memory;
 use crate::sys::fault::fault;
 use crate::sys::poller::{Interest, Poller, Waker};
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     /// How many there are to be.
     workers: AtomicUsize,
     pub(super) max_worker_memory: Option<u64>,
+    /// What workers are to give up; `None`: they are trusted.
+    pub(super) confinement: Option<Confinement>,
     pub(crate) settings: Settings,
     /// Tasks that have not begun, at most.
     queue_limit: usize,
@@ -82,6 +85,7 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) queue_limit: usize,
     pub(super) max_worker_memory: Option<u64>,
+    pub(super) confinement: Option<Confinement>,
     pub(super) policy: Policy,
 }
 
@@ -104,7 +108,7 @@ const KILL_GRACE: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) fn new(plan: Plan) -> io::Result<Arc<Self>> {
-        let Plan { config, settings, queue_limit, max_worker_memory, policy } = plan;
+        let Plan { config, settings, queue_limit, max_worker_memory, confinement, policy } = plan;
         let (pulse, pulse_fd) = Pulse::create()?;
         let (memory, waker) = (Memory::new(policy.limit), Arc::new(Waker::new()?));
         let for_memory = waker.clone();
@@ -113,6 +117,7 @@ impl Inner {
         Ok(Arc::new(Inner {
             workers: AtomicUsize::new(config.workers),
             max_worker_memory,
+            confinement,
             bells: Bells::new(config.workers < cpus)?,
             pulse: pulse_fd,
             core: Mutex::new(Core::new(config, pulse)),

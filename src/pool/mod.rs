@@ -15,6 +15,7 @@ mod drive;
 mod error;
 mod front;
 mod handle;
+mod hardening;
 mod initializer;
 mod inner;
 mod memory;
@@ -41,6 +42,7 @@ pub use self::error::{
 };
 pub use self::front::Pool;
 pub use self::handle::{AbortHandle, JoinHandle};
+pub use self::hardening::Hardening;
 pub use self::one::{TaskBuilder, TrySubmitError};
 pub use self::scheduler::Shutdown;
 pub use self::start::{__premain, init};

@@ -5,8 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::error::{Panicked, TaskError, TaskInfo, ValueError};
+use super::hardening::trusted;
+use super::inner::Inner;
 use super::pending::{Answer, Fault, RawResult, copy_of};
-use super::stats::Counters;
 use crate::channel::pool_limits;
 use crate::codec::{Bodies, CodecError, Data, Reader};
 use crate::frame::check_metadata;
@@ -34,39 +35,41 @@ impl Names {
 /// The results of the answer's items, in order; `names` names an item by its number in the payload.
 pub(crate) fn outcomes_of<R: Data>(
     answer: Answer,
-    counters: &Counters,
+    pool: &Inner,
     names: impl Fn(u32) -> Names,
 ) -> Vec<Result<R, TaskError>> {
     let Answer { first, count, result } = answer;
     let items = first..first + count;
     match result {
-        Ok(raw) => decode(raw, counters, items.map(names).collect()),
+        Ok(raw) => decode(raw, pool, items.map(names).collect()),
         Err(fault) => items.map(|item| Err(error_of::<R>(fault.copy(), &names(item)))).collect(),
     }
 }
 
-fn decode<R: Data>(
-    raw: RawResult,
-    counters: &Counters,
-    names: Vec<Names>,
-) -> Vec<Result<R, TaskError>> {
+fn decode<R: Data>(raw: RawResult, pool: &Inner, names: Vec<Names>) -> Vec<Result<R, TaskError>> {
     let RawResult { metadata, bodies, .. } = raw;
     let buffers = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
-    let bodies = Bodies::new(bodies);
+    let fail = |error: &CodecError| {
+        let fault = |name: &Names| {
+            let source = copy_of(error);
+            Err(TaskError::Decode(name.value_error(std::any::type_name::<R>(), source)))
+        };
+        names.iter().map(fault).collect()
+    };
+    let bodies = match trusted(pool, bodies) {
+        Ok(bodies) => Bodies::new(bodies),
+        Err(error) => return fail(&error),
+    };
     let limits = pool_limits();
     let mut reader = Reader::new(&metadata, &bodies, &limits);
     let sound = check_metadata(&metadata, buffers, &limits)
         .map_err(CodecError::Frame)
         .and_then(|()| reader.array().map(|_| ()));
     if let Err(error) = sound {
-        let fault = |name: &Names| {
-            let source = copy_of(&error);
-            Err(TaskError::Decode(name.value_error(std::any::type_name::<R>(), source)))
-        };
-        return names.iter().map(fault).collect();
+        return fail(&error);
     }
     let results = names.iter().map(|names| decode_one(&mut reader, names)).collect();
-    counters.add_copies(reader.copies());
+    pool.counters.add_copies(reader.copies());
     results
 }
 

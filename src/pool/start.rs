@@ -31,18 +31,18 @@ pub fn init() {
 }
 
 /// Of the workers and fork servers of a program that has come to its `main`.
-pub(super) const CALLING: Calling = Calling { serve, preload };
+pub(super) const CALLING: Calling = Calling { serve, run_once };
 
 /// What [`premain!`](crate::premain) puts before `main`.
 #[doc(hidden)]
 pub extern "C" fn __premain(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    let calling = Calling { serve: serve_on_a_thread, preload };
+    let calling = Calling { serve: serve_on_a_thread, run_once };
     process::premain(__premain, (argc, argv, envp), calling);
 }
 
-/// In a fork server: runs the function of this name. Nothing is said of a name that leads nowhere, which
-/// only another program can have sent.
-fn preload(name: &[u8]) -> Result<(), Vec<u8>> {
+/// In a fork server, or in a worker before its first task: runs the function of this name. Nothing is
+/// said of a name that leads nowhere, which only another program can have sent.
+fn run_once(name: &[u8]) -> Result<(), Vec<u8>> {
     task::record_panics();
     let name = rmp_serde::from_slice(name).map_err(|_| Vec::new())?;
     let entry = task::resolve(&name).ok_or_else(Vec::new)?;

@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::handshake::{Hello, Nonce, Role, Welcome, fits};
-use super::server::{self, Control, NewBorn, Preload};
+use super::handshake::{GREETING, Hello, Nonce, Role, Welcome, fits};
+use super::server::{self, Control, NewBorn};
 use super::start::{MARKER, marker};
 use crate::sys::area::Area;
 use crate::sys::fault::fault;
@@ -32,9 +32,12 @@ pub(crate) struct Duty {
 pub(crate) struct Calling {
     /// In a worker.
     pub(crate) serve: fn(Duty) -> !,
-    /// In a fork server, once.
-    pub(crate) preload: Preload,
+    /// In a fork server before it makes workers, and in a worker that is confined.
+    pub(crate) run_once: RunOnce,
 }
+
+/// Runs a function of the program's; what is wrong with it is told in the same language.
+pub(crate) type RunOnce = fn(&[u8]) -> Result<(), Vec<u8>>;
 
 /// Whether [`enter`] has run in this process, so that a worker started from it will find its way.
 pub(crate) fn is_initialised() -> bool {
@@ -79,9 +82,9 @@ fn finish(code: i32) -> ! {
 /// Becomes what the parent says, be it by way of a fork server, for good.
 pub(super) fn take_up(new_born: NewBorn, calling: Calling) -> ! {
     // Standard error is a pipe to the parent still; the exit code says what a text would.
-    let mut part = prepare(new_born);
+    let mut part = prepare(new_born, calling.run_once);
     if let Some(Part::ForkServer(control)) = part {
-        part = prepare(server::run(control, calling.preload));
+        part = prepare(server::run(control, calling.run_once), calling.run_once);
     }
     match part {
         Some(Part::Worker(duty)) => (calling.serve)(duty),
@@ -115,7 +118,7 @@ enum Part {
 }
 
 /// Makes this process what the parent wants: its group, its signals, its parent.
-fn prepare(NewBorn { socket, nonce }: NewBorn) -> Option<Part> {
+fn prepare(NewBorn { socket, nonce }: NewBorn, run_once: RunOnce) -> Option<Part> {
     signal::reset();
     host::lead_group().ok()?;
     signal::end_with_parent().ok()?;
@@ -127,20 +130,21 @@ fn prepare(NewBorn { socket, nonce }: NewBorn) -> Option<Part> {
             #[cfg(feature = "fault-points")]
             crate::sys::fault::begin(hello.generation);
             fault!("worker.after_hello");
+            let obstacle = confine(&hello, run_once)?.err();
             end_when_dead(parent)?;
             #[cfg(feature = "testing")]
             if let Some(chaos) = super::chaos::Chaos::of_worker() {
                 chaos.at_start(hello.slot, hello.generation);
             }
             let memory = [fds.next()?, fds.next()?, fds.next()?];
-            answer(&socket, &hello, nonce)?;
+            answer(&socket, &hello, Welcome::to(nonce, obstacle))?;
             fault!("worker.after_welcome");
             host::replace_stderr(&stderr).ok()?;
             Some(Part::Worker(Duty { socket, memory, hello }))
         }
         Role::ForkServer => {
             let born = Area::attach(fds.next()?, 0).ok()?;
-            answer(&socket, &hello, nonce)?;
+            answer(&socket, &hello, Welcome::to(nonce, None))?;
             Some(Part::ForkServer(Control { socket, parent, stderr, born }))
         }
     }
@@ -149,7 +153,7 @@ fn prepare(NewBorn { socket, nonce }: NewBorn) -> Option<Part> {
 fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
     use std::os::fd::AsFd;
     host::wait_readable(socket.as_fd(), PATIENCE).ok()?.then_some(())?;
-    let mut space = [0; 512];
+    let mut space = vec![0; GREETING];
     match socket.recv(&mut space, Wait::No).ok()? {
         Received::Message(len, fds) => Some((rmp_serde::from_slice(&space[..len]).ok()?, fds)),
         Received::Empty | Received::Closed => None,
@@ -158,11 +162,18 @@ fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
 
 /// Says what this process is; `None` if it is not what the parent wants. The parent looks too, and
 /// knows then what it is instead.
-fn answer(socket: &Socket, hello: &Hello, nonce: Nonce) -> Option<()> {
-    let welcome = Welcome::to(nonce);
+fn answer(socket: &Socket, hello: &Hello, welcome: Welcome) -> Option<()> {
     let message = rmp_serde::to_vec(&welcome).ok()?;
     socket.send(&[&message], &[], Wait::Yes).ok()?;
-    fits(hello, &welcome).then_some(())
+    (fits(hello, &welcome) && welcome.obstacle.is_none()).then_some(())
+}
+
+/// Gives up what is to be given up. This process has no thread yet that would keep it. `None`: it cannot
+/// be done; an error: what was to be run then failed.
+fn confine(hello: &Hello, run_once: RunOnce) -> Option<Result<(), Vec<u8>>> {
+    let Some(confinement) = &hello.confinement else { return Some(Ok(())) };
+    confinement.take_effect().ok()?;
+    Some(confinement.then.as_deref().map_or(Ok(()), run_once))
 }
 
 /// Starts the thread that ends this worker with its parent, whatever the task is doing.

@@ -111,7 +111,8 @@ impl ForkServer {
         let born = Area::attach(&born_fd, 0)?;
         let hello = Hello::to_server(nonce);
         let (parent, stderr) = (host::own_pidfd()?, host::stderr_copy()?);
-        let server = ForkServer { child, socket, stage: Stage::Greeted(hello), born };
+        let stage = Stage::Greeted(hello.clone());
+        let server = ForkServer { child, socket, stage, born };
         server.say(&hello, &[parent.as_fd(), stderr.as_fd(), born_fd.as_fd()])?;
         server.say(&Request::Prepare(preload), &[])?;
         Ok(server)

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "testing")]
 mod chaos;
+mod confine;
 mod enter;
 mod forks;
 mod handshake;
@@ -20,8 +21,9 @@ mod start;
 pub use self::chaos::Chaos;
 #[cfg(feature = "testing")]
 pub(crate) use self::chaos::PLAN;
+pub(crate) use self::confine::Confinement;
 pub(crate) use self::enter::{Calling, Duty, end, enter, is_initialised};
 pub(crate) use self::forks::{ForkServer, News, is_gone};
-pub(crate) use self::handshake::{Hello, Welcome, fits};
+pub(crate) use self::handshake::{GREETING, Hello, Welcome, fits};
 pub(crate) use self::premain::premain;
 pub(crate) use self::start::{Program, Started, depth, start};

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
+use super::enter::RunOnce;
 use super::handshake::Nonce;
 use crate::sys::area::Area;
 use crate::sys::clone::{self, Side};
@@ -42,9 +43,6 @@ pub(super) enum Reply {
     NotBorn(i32),
 }
 
-/// Runs what is to be run before workers are made.
-pub(crate) type Preload = fn(&[u8]) -> Result<(), Vec<u8>>;
-
 /// Room for any request or reply.
 pub(super) const MESSAGE: usize = 32 << 10;
 
@@ -67,9 +65,9 @@ pub(super) struct NewBorn {
 }
 
 /// Serves until the pool is gone, and ends. Returns in each worker that is made.
-pub(super) fn run(control: Control, preload: Preload) -> NewBorn {
+pub(super) fn run(control: Control, run_once: RunOnce) -> NewBorn {
     let mut wards = Vec::new();
-    match serve(&control, &mut wards, preload) {
+    match serve(&control, &mut wards, run_once) {
         Ok(Some(new_born)) => new_born,
         // The pool's process is gone, or this one cannot hear it any more.
         Ok(None) | Err(_) => {
@@ -83,7 +81,7 @@ pub(super) fn run(control: Control, preload: Preload) -> NewBorn {
 fn serve(
     control: &Control,
     wards: &mut Vec<OwnedFd>,
-    preload: Preload,
+    run_once: RunOnce,
 ) -> io::Result<Option<NewBorn>> {
     let mut space = vec![0; MESSAGE];
     loop {
@@ -98,7 +96,7 @@ fn serve(
         };
         let request = rmp_serde::from_slice(&space[..len]).map_err(io::Error::other)?;
         let reply = match request {
-            Request::Prepare(first) => prepare(control, first.as_deref(), preload)?,
+            Request::Prepare(first) => prepare(control, first.as_deref(), run_once)?,
             Request::Fork(nonce) => match fork(control, nonce, fds) {
                 Ok(Fork::Here(new_born)) => return Ok(Some(new_born)),
                 Ok(Fork::There(ward)) => {
@@ -115,8 +113,8 @@ fn serve(
     }
 }
 
-fn prepare(control: &Control, first: Option<&[u8]>, preload: Preload) -> io::Result<Reply> {
-    if let Some(Err(failure)) = first.map(preload) {
+fn prepare(control: &Control, first: Option<&[u8]>, run_once: RunOnce) -> io::Result<Reply> {
+    if let Some(Err(failure)) = first.map(run_once) {
         return Ok(Reply::Failed(failure));
     }
     let count = host::thread_count()?;

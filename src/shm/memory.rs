@@ -277,6 +277,12 @@ impl Memory {
         Ok((unsafe { Buffer::from_raw(ptr, len, Arc::new(owner)) }, name))
     }
 
+    /// Whether a worker has, or had, this memory to write.
+    pub(super) fn is_of_worker(&self, buffer: &Buffer<u8>) -> bool {
+        let owner = buffer.owner().and_then(|owner| owner.as_any().downcast_ref::<BlockOwner>());
+        owner.is_some_and(|owner| owner.arena != ArenaKind::Inbound)
+    }
+
     /// What a worker must attach before it can be told of this segment; `None` if it is gone.
     pub(crate) fn attachment(&self, segment: u32) -> Option<Attachment> {
         let state = self.lock();

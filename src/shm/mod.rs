@@ -90,6 +90,7 @@ mod error;
 mod grow;
 mod ledger;
 mod memory;
+mod private;
 mod reader;
 mod segment;
 mod store;

@@ -11,6 +11,8 @@ pub(crate) mod cgroup;
 pub(crate) mod child;
 #[cfg(feature = "pool")]
 pub(crate) mod clone;
+#[cfg(feature = "pool")]
+pub(crate) mod confine;
 pub(crate) mod counts;
 pub(crate) mod epoch;
 #[cfg(feature = "channel")]
