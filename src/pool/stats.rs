@@ -33,7 +33,7 @@ pub struct Stats {
     pub tasks_completed: u64,
     /// Tasks that ended otherwise: cancelled, killed, lost with their worker.
     pub tasks_failed: u64,
-    /// Starts of a task after a worker had died under it.
+    /// How often tasks were sent to another worker after one had died under them.
     pub tasks_retried: u64,
     /// Workers that are ready now.
     pub workers_alive: u64,
