@@ -152,6 +152,22 @@ fn the_environment_of_the_builder_is_that_of_the_forked_workers() {
     pool.end();
 }
 
+#[test]
+fn workers_are_killed_before_the_program_when_memory_runs_out() {
+    let score = |pid: u32| -> i32 {
+        let score = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
+        score.expect("a process").trim().parse().expect("a number")
+    };
+    let own = score(std::process::id());
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = Marked::build(Pool::builder().workers(2).start_method(method));
+        for pid in pool.worker_pids() {
+            assert!(score(pid) >= (own + 100).min(1000), "{method:?}");
+        }
+        pool.end();
+    }
+}
+
 // ── what is preloaded ────────────────────────────────────────────────────────
 
 static LOADED: OnceLock<u32> = OnceLock::new();

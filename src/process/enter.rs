@@ -122,6 +122,7 @@ fn prepare(NewBorn { socket, nonce }: NewBorn, run_once: RunOnce) -> Option<Part
     signal::reset();
     host::lead_group().ok()?;
     signal::end_with_parent().ok()?;
+    host::be_killed_first();
     let (hello, fds) = hear(&socket)?;
     let mut fds = fds.into_iter();
     let (parent, stderr) = (fds.next()?, fds.next()?);
