@@ -1,11 +1,18 @@
 //! The tasks: of all kinds and sizes, each of which says that it begins, and some of which end their
 //! worker.
 
+use std::time::Duration;
+
 use pannier::{Buffer, BufferMut};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::begin;
+
+/// How often a task may be started.
+pub(crate) const ATTEMPTS: u32 = 2;
+/// How long a task may run that is not meant to run longer: a stopped worker does.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a task does to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +22,22 @@ pub(crate) enum End {
     Abort,
     Segv,
     Exit,
+    /// It never ends.
+    Linger,
+    /// It stops its worker.
+    Stop,
+}
+
+impl End {
+    /// Whether the worker is dead after it.
+    pub(crate) fn kills(self) -> bool {
+        matches!(self, End::Kill | End::Abort | End::Segv | End::Exit)
+    }
+
+    /// Whether there is no end without a timeout.
+    pub(crate) fn lingers(self) -> bool {
+        matches!(self, End::Linger | End::Stop)
+    }
 }
 
 /// Who a task is, and what it does to its worker: the first time, or each time.
@@ -35,17 +58,15 @@ pub(crate) struct Proof {
 }
 
 impl Job {
-    /// Says that it begins, works, and ends the worker if that is its part.
+    /// Says that it begins, works, and does to the worker what is its part.
     fn run(self) -> Proof {
         let attempt = pannier::worker().map_or(0, |worker| worker.attempt);
-        let dies = self.end != End::None && (self.always || attempt == 1);
-        let record = begin(self.number, dies);
+        let end = if self.always || attempt == 1 { self.end } else { End::None };
+        let record = begin(self.number, end);
         for turn in 0..self.work {
             std::hint::black_box(turn);
         }
-        if dies {
-            end_worker(self.end);
-        }
+        end_worker(end);
         Proof { number: self.number, pid: record.pid }
     }
 }
@@ -53,10 +74,14 @@ impl Job {
 fn end_worker(end: End) {
     let signal = match end {
         End::None => return,
+        End::Linger => loop {
+            std::thread::park();
+        },
         End::Exit => std::process::exit(3),
         End::Abort => std::process::abort(),
         End::Kill => Signal::KILL,
         End::Segv => Signal::SEGV,
+        End::Stop => Signal::STOP,
     };
     // Again: at the first SIGSEGV the standard library only gives up its own disposition.
     loop {
