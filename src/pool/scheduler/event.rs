@@ -24,7 +24,7 @@ pub(crate) struct Config {
     pub(crate) max_fruitless_deaths: u32,
     pub(crate) backoff: Backoff,
     /// A worker that has not begun its first task after so long hangs, and so after the task's own
-    /// timeout if that is shorter.
+    /// timeout if that is shorter; and one that was asked to end and has not.
     pub(crate) hang: Duration,
 }
 
@@ -149,7 +149,8 @@ pub(crate) enum Action {
     Look { worker: WorkerId, task: TaskId },
     /// Kill the process (and its group); answer with `WorkerDied` once it is gone and drained.
     KillWorker { worker: WorkerId },
-    /// Ask the process to end; it has nothing left to do. Answer with `WorkerDied`.
+    /// Ask the process to end; it has nothing left to do. Answer with `WorkerDied`. One that does not
+    /// end is killed after a while.
     StopWorker { worker: WorkerId },
     /// The task `from` is no more; its items go on under new ids.
     Split(Split),

@@ -342,6 +342,7 @@ impl Scheduler {
         while let Some((worker, check)) = self.slots.next_check(now, self.limits()) {
             match check {
                 Check::Idle => self.rest(worker.slot),
+                Check::Stays => self.slots.update(worker.slot, |slot| slot.condemn(Why::Ordered)),
                 Check::Later => {}
                 Check::Ask(task) => self.outbox.push_back(Action::Revoke { worker, task }),
                 Check::Look(task) => self.outbox.push_back(Action::Look { worker, task }),
@@ -370,10 +371,11 @@ impl Scheduler {
     /// Verdicts on tasks come first, then orders to start and to end workers, then work, then moving it.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.wake_resting();
+        let (now, limits) = (self.now, self.limits());
         let action = self
             .outbox
             .pop_front()
-            .or_else(|| self.slots.next_order())
+            .or_else(|| self.slots.next_order(now, limits))
             .or_else(|| self.dispatch())
             .or_else(|| self.next_revocation());
         self.check();

@@ -118,7 +118,7 @@ pub(super) struct Head {
 /// How long a worker may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// To begin its first task.
+    /// To begin its first task, and to end when it is asked to.
     pub(super) hang: Duration,
     /// Without a task.
     pub(super) idle: Option<Duration>,
@@ -135,6 +135,8 @@ pub(super) enum Check {
     Look(TaskId),
     /// It has had nothing to do for long.
     Idle,
+    /// It was asked to end, and is still here.
+    Stays,
 }
 
 #[derive(Debug)]
@@ -197,6 +199,11 @@ impl Slot {
         matches!(self.state, State::Ready | State::Leaving { .. })
     }
 
+    /// Whether it has been asked to end.
+    fn is_stopping(&self) -> bool {
+        self.state == State::Stopping(Order::Given)
+    }
+
     /// Whether a worker is on its way here.
     pub(super) fn is_coming(&self) -> bool {
         matches!(self.state, State::Starting(_) | State::BackingOff { .. })
@@ -222,11 +229,13 @@ impl Slot {
         self.check_at = [self.check_at, due].into_iter().flatten().min();
     }
 
-    /// When the time of the first task is over, or that without one.
+    /// When the time of the first task is over, or that without one, or that to end.
     fn due(&self, limits: Limits) -> Option<Duration> {
-        let limit = match self.sent.front() {
-            None => limits.idle.filter(|_| self.state == State::Ready)?,
-            Some(head) => {
+        let limit = match (self.sent.front(), self.state) {
+            (None, State::Ready) => limits.idle?,
+            (None, State::Stopping(Order::Given)) => limits.hang,
+            (None, _) => return None,
+            (Some(head), _) => {
                 let may_hang = self.head.item.is_none() && !head.asked;
                 let hang = may_hang.then_some(limits.hang);
                 [head.timeout, hang].into_iter().flatten().min()?
@@ -243,7 +252,10 @@ impl Slot {
         if !is_due {
             return Check::Later;
         }
-        let Some(head) = self.sent.front_mut() else { return Check::Idle };
+        let is_stopping = self.is_stopping();
+        let Some(head) = self.sent.front_mut() else {
+            return if is_stopping { Check::Stays } else { Check::Idle };
+        };
         if self.head.item.is_none() && !std::mem::replace(&mut head.asked, true) {
             return Check::Ask(head.task);
         }
@@ -345,7 +357,7 @@ impl Slot {
                 State::BackingOff { until } => Some(until),
                 _ => None,
             },
-            check_at: self.check_at.filter(|_| self.works()),
+            check_at: self.check_at.filter(|_| self.works() || self.is_stopping()),
             rests: self.state == State::Resting,
             leaves: matches!(self.state, State::Leaving { .. }),
         }
@@ -376,7 +388,7 @@ pub(super) struct Slots {
     laden: BTreeSet<(usize, usize)>,
     owed: BTreeSet<usize>,
     backing_off: BTreeSet<(Duration, usize)>,
-    /// Ready workers whose first task is to be looked at.
+    /// Workers whose first task is to be looked at, and those that were asked to end.
     checks: BTreeSet<(Duration, usize)>,
     /// Slots that are neither vacant nor resting.
     occupied: usize,
@@ -535,9 +547,9 @@ impl Slots {
     }
 
     /// Gives one order that is owed.
-    pub(super) fn next_order(&mut self) -> Option<Action> {
+    pub(super) fn next_order(&mut self, now: Duration, limits: Limits) -> Option<Action> {
         let at = *self.owed.first()?;
-        Some(self.update(at, |slot| slot.give_order(at)))
+        Some(self.update(at, |slot| slot.give_order(at, now, limits)))
     }
 
     /// Indexes and slots agree, and no worker has more than it may have.
@@ -594,7 +606,7 @@ impl Slots {
 }
 
 impl Slot {
-    fn give_order(&mut self, at: usize) -> Action {
+    fn give_order(&mut self, at: usize, now: Duration, limits: Limits) -> Action {
         match self.state {
             State::Starting(Order::Owed) => {
                 self.state = State::Starting(Order::Given);
@@ -609,6 +621,7 @@ impl Slot {
             }
             State::Stopping(Order::Owed) => {
                 self.state = State::Stopping(Order::Given);
+                self.begin_head(now, limits);
                 Action::StopWorker { worker: self.worker(at) }
             }
             state => unreachable!("no order is owed in state {state:?}"),

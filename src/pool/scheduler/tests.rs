@@ -181,6 +181,22 @@ fn a_worker_that_is_ended_before_it_is_ready_breaks_nothing() {
     assert!(pool.is_broken());
 }
 
+/// It is stopped, or what it runs at its end hangs.
+#[test]
+fn a_worker_that_does_not_end_when_it_is_asked_to_is_killed() {
+    let mut pool = Scheduler::new(config(2));
+    let worker = start_all(&mut pool)[1];
+    pool.resize(1);
+    assert_eq!(drain(&mut pool), [Action::StopWorker { worker }]);
+    let due = pool.poll_timeout().expect("its time ends");
+    pool.handle_timeout(due - Duration::from_nanos(1));
+    assert_eq!(drain(&mut pool), []);
+    pool.handle_timeout(due);
+    assert_eq!(drain(&mut pool), [Action::KillWorker { worker }]);
+    pool.handle_event(Event::WorkerDied { worker, blame: None }, due);
+    assert_eq!((drain(&mut pool), pool.poll_timeout()), (vec![], None));
+}
+
 #[test]
 fn a_worker_that_dies_idle_is_replaced_at_once_but_not_again_and_again() {
     let mut pool = Scheduler::new(config(1));

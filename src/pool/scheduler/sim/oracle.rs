@@ -15,7 +15,7 @@ use super::Coverage;
 use super::time::parts_around;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 34] = [
+pub(super) const NOTEWORTHY: [&str; 35] = [
     "asked back from behind a long task",
     "attempts used up",
     "back-off",
@@ -50,6 +50,7 @@ pub(super) const NOTEWORTHY: [&str; 34] = [
     "timed out in a chunk",
     "violation",
     "woken",
+    "would not end",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -633,10 +634,11 @@ impl Oracle {
     }
 
     fn expect_order(&mut self, worker: WorkerId, check: impl Fn(Life)) {
+        let now = self.now;
         let seat = self.seat(worker).expect("oracle: an order to a former worker");
         check(seat.life);
         assert!(seat.order_owed, "oracle: an order is given once");
-        seat.order_owed = false;
+        (seat.order_owed, seat.since) = (false, now);
     }
 
     fn expect_split(&mut self, split: Split) {

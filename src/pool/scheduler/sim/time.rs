@@ -33,6 +33,7 @@ impl Oracle {
         self.now = now;
         self.look_at_first_tasks();
         self.look_for_idle_workers();
+        self.look_for_those_who_stay();
         self.let_leavers_go();
         if now < self.looked_at + Duration::from_millis(10) {
             return;
@@ -70,6 +71,15 @@ impl Oracle {
                 self.owed_looks.push((worker, task));
             }
         }
+    }
+
+    /// Who was asked to end and is there still after a long time is killed.
+    fn look_for_those_who_stay(&mut self) {
+        let (now, hang) = (self.now, self.config.hang);
+        let is_over = |seat: &Seat| !seat.order_owed && now >= seat.since + hang;
+        let stays = |seat: &&mut Seat| seat.life == Life::Stopped && is_over(seat);
+        let condemned = self.seats.iter_mut().filter(stays).map(|seat| seat.condemn(true)).count();
+        (0..condemned).for_each(|_| self.note("would not end"));
     }
 
     /// `handle_timeout(now)` was called and everything done that followed.

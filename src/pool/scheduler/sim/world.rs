@@ -320,8 +320,7 @@ impl World {
 
     fn behave_well(&mut self, slot: usize) {
         let Some(process) = &mut self.processes[slot] else { return };
-        if process.kill || process.stop {
-            // Whoever is asked to end has nothing to be stuck in.
+        if process.kill || (process.stop && !process.is_stuck) {
             process.is_alive = false;
         }
         if !process.is_alive {
