@@ -160,10 +160,13 @@ impl Stage {
     /// Counts the workers, lets go of everything, and looks at every task once more.
     fn end(self, mark: &str, random: &mut Random) -> Result<Report, Box<dyn Error>> {
         let mut miscounted = 0;
-        for workers in [1 + random.below(trouble::MOST), 1] {
-            trouble::resize(&self, workers);
-            miscounted += kernel::miscount(mark, workers);
-        }
+        let workers = 2 + random.below(trouble::MOST);
+        trouble::resize(&self, workers);
+        miscounted += kernel::miscount(mark, workers);
+        // Those who are to go now do not hear of it.
+        trouble::stop_all(&self);
+        trouble::resize(&self, 1);
+        miscounted += kernel::miscount(mark, 1);
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.pool.stats().blocks_live > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

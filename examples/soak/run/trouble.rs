@@ -47,6 +47,15 @@ pub(crate) fn resize(stage: &Stage, workers: u64) {
     stage.audit().counts.resizes += 1;
 }
 
+/// Stops all workers, for the pool to find out.
+pub(crate) fn stop_all(stage: &Stage) {
+    for pid in stage.pool.worker_pids() {
+        if signal(pid, Signal::STOP) {
+            stage.audit().stopped();
+        }
+    }
+}
+
 fn shoot(stage: &Stage, random: &mut Random, pid: u32) {
     if random.below(5) == 0 && signal(pid, Signal::STOP) {
         std::thread::sleep(Duration::from_micros(random.below(5_000)));
