@@ -227,7 +227,8 @@ impl PoolBuilder {
     ///
     /// The time begins when a worker has the task before all others. When it is over, the worker is
     /// killed and replaced, and the task ends as [`TaskError::TimedOut`]; it is not tried again, and no
-    /// other task is charged. A result that was there in time counts. For one task see
+    /// other task is charged. A result that was there in time counts. An item of a map may run for
+    /// nearly twice as long: a worker is looked at when the time may be over. For one task see
     /// [`Pool::task`], for a map [`Map::timeout`](crate::Map::timeout).
     ///
     /// # Examples
@@ -290,8 +291,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Ends workers that have had nothing to do for so long, until there is work that the others cannot
-    /// do at once; never if this is not called.
+    /// Ends workers that have had nothing to do for so long, all of them if need be, until there is work
+    /// that the others cannot do at once; never if this is not called. Such work waits for a start.
     ///
     /// # Examples
     ///

@@ -90,7 +90,13 @@ impl Pool {
     /// Runs `f(args)` in a worker.
     ///
     /// Several arguments are a tuple. Buffers in shared memory are not copied; others are copied
-    /// there once, however many tasks they go to. Never waits for a worker.
+    /// there once, however many tasks they go to. An error is told by the handle.
+    ///
+    /// It does not wait for a worker, but in two cases for what workers do: while as many tasks as the
+    /// [`queue_limit`](PoolBuilder::queue_limit) have not begun; and, where the arguments need shared
+    /// memory and the pool has none left, while tasks may give some back (see
+    /// [`wait_for_memory`](PoolBuilder::wait_for_memory)). In wakers that the pool calls it waits for
+    /// neither. [`try_submit`](Self::try_submit) never does.
     ///
     /// # Examples
     ///
@@ -151,7 +157,8 @@ impl Pool {
     ///
     /// A recycled block keeps its old contents: write every element, or use
     /// [`alloc_zeroed`](Self::alloc_zeroed). Blocks begin at multiples of 4096 bytes; with items that
-    /// must be aligned to more the program does not build.
+    /// must be aligned to more the program does not build. Waits for memory as [`submit`](Self::submit)
+    /// does.
     ///
     /// # Errors
     ///
@@ -190,7 +197,8 @@ impl Pool {
         self.allocate(len, true)
     }
 
-    /// How many workers the pool has.
+    /// How many workers the pool is to have: as many as were asked for last. Those that are ready
+    /// [`stats`](Self::stats) counts.
     ///
     /// # Examples
     ///
@@ -205,7 +213,8 @@ impl Pool {
     }
 
     /// Changes how many workers the pool has, at least one. New ones are started at once; who is not
-    /// needed any more finishes what it runs, and what it has not begun runs elsewhere.
+    /// needed any more finishes what it runs, and what it has not begun runs elsewhere. Waits for neither.
+    /// A worker that is not needed and does not end within ten seconds of being asked to is killed.
     ///
     /// # Errors
     ///
@@ -264,7 +273,8 @@ impl Pool {
     ///
     /// By `how`, queued tasks run still, or end as [`TaskError::Cancelled`], and running ones may
     /// finish, or end as [`TaskError::Killed`]. What has not ended by the deadline is killed. From any
-    /// holder, more than once; tasks submitted later end as [`TaskError::PoolClosed`].
+    /// holder, more than once; tasks submitted later end as [`TaskError::PoolClosed`]. In a waker that
+    /// the pool calls it does not wait.
     ///
     /// # Errors
     ///

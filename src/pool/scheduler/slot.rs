@@ -4,13 +4,18 @@
 //! slots are, because slots change only through [`Slots::update`]. It knows tasks by name only.
 //!
 //! ```text
-//!                 order                ready
-//!   Starting(owed) ---> Starting(given) ---> Ready --- condemned ---> Dying(owed) ---> Dying(given)
-//!     ^        ^            |                  | \                                        |
-//!     |        | at once    | failed           |  `--- nothing left ---> Stopping         |
-//!     |        `------------+------------------+---------------------------- | -----------'
-//!     | timer               |                                                v
-//!   BackingOff <------------'                                              Vacant
+//!   Resting --- work ---.                               share used up, place closed
+//!                       v       order              ready
+//!   BackingOff ---> Starting(owed) --> Starting(given) --> Ready --> Leaving
+//!              timer                     |     \ place       | idle     | nothing left,
+//!                                 failed |      \ closed     |          | successor there
+//!                                        |       v           v          v
+//!      from all that have a process:     |      Stopping(owed) --> Stopping(given)
+//!          condemned                     |                            | stays |
+//!             `--> Dying(owed) --> Dying(given) <---------------------'       |
+//!                                        | died                               | died
+//!                                        v                                    v
+//!                     next: Starting(owed), BackingOff, Resting or Vacant
 //! ```
 #![forbid(unsafe_code)]
 
