@@ -80,7 +80,7 @@ pub(super) fn judge(
     let Some(peer) = core.peer(worker) else { return };
     match cause {
         None => {
-            peer.is_initialised();
+            peer.begin_work();
             core.tell(Event::WorkerReady { worker });
         }
         Some(cause) => peer.refuse(cause),

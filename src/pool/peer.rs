@@ -150,8 +150,8 @@ impl Peer {
         self.send_task(&dispatch, memory)
     }
 
-    /// It has come through the initializer.
-    pub(super) fn is_initialised(&mut self) {
+    /// It has come through the initializer, and is ready.
+    pub(super) fn begin_work(&mut self) {
         self.stage = Stage::Ready;
     }
 
