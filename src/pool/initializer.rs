@@ -15,7 +15,7 @@ use super::pending::{Answer, Fault, RawResult};
 use super::resolve::{Names, outcomes_of};
 use super::scheduler::{Event, WorkerId};
 use crate::codec::Data;
-use crate::task::{Call, Function, Plain};
+use crate::task::{Function, Plain};
 
 /// In messages and on the status page, the task that is none.
 pub(super) const TASK: u64 = u64::MAX;
@@ -28,16 +28,17 @@ type Pack = dyn FnOnce(&Arc<Inner>) -> Result<Payload, Fault> + Send;
 impl Initializer {
     pub(super) fn new<A: Data, F: Function<A, Result<(), RemoteError>>>(f: F, args: A) -> Self {
         let _ = f;
-        let pack =
-            |pool: &Arc<Inner>| pool.payload_of_one::<Plain<F, A, Result<(), RemoteError>>>(args);
+        let pack = move |pool: &Arc<Inner>| {
+            let packer = pool.pack_one(&args, false)?;
+            pool.payload::<Plain<F, A, Result<(), RemoteError>>>(packer, None)
+        };
         Initializer(Box::new(pack))
     }
 
     /// Writes it into the pool's memory.
-    pub(super) fn pack(self, pool: &Arc<Inner>) -> Result<Prepared, TaskError> {
-        (self.0)(pool)
-            .map(|payload| Prepared(Arc::new(payload)))
-            .map_err(|fault| super::resolve::error_of::<()>(fault, &names()))
+    pub(super) fn pack(self, pool: &Arc<Inner>) -> Result<Arc<Payload>, TaskError> {
+        let packed = (self.0)(pool);
+        packed.map(Arc::new).map_err(|fault| super::resolve::error_of::<()>(fault, &names()))
     }
 }
 
@@ -47,13 +48,9 @@ impl fmt::Debug for Initializer {
     }
 }
 
-/// An initializer that workers can be sent.
-#[derive(Debug)]
-pub(super) struct Prepared(pub(super) Arc<Payload>);
-
 /// A worker has answered the handshake: it is ready, or has the initializer to run.
 pub(super) fn welcome(core: &mut Core, pool: &Inner, worker: WorkerId) {
-    let Some(Prepared(payload)) = pool.initializer.get() else {
+    let Some(payload) = pool.initializer.get() else {
         return core.tell(Event::WorkerReady { worker });
     };
     let Some(peer) = core.peer(worker) else { return };
@@ -89,17 +86,4 @@ pub(super) fn judge(
 
 fn names() -> Names {
     Names { id: TASK, item: None, function: "the initializer", argument: "its arguments" }
-}
-
-impl Inner {
-    fn payload_of_one<C: Call<Context = ()>>(
-        self: &Arc<Self>,
-        argument: C::Item,
-    ) -> Result<Payload, Fault>
-    where
-        C::Item: Data,
-    {
-        let packer = self.pack_one(&argument, false)?;
-        self.payload::<C>(packer, None)
-    }
 }

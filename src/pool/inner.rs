@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 use super::callback::Callbacks;
 use super::core::{Core, Source};
 use super::drive::Bells;
-use super::initializer::Prepared;
 use super::memory::Policy;
 use super::payload::Payload;
 use super::pending::{Answer, Fault, Wake};
@@ -65,8 +64,8 @@ pub(crate) struct Inner {
     wakers: Mutex<Vec<task::Waker>>,
     thread: Mutex<Option<Thread<()>>>,
     pub(super) callbacks: Callbacks,
-    /// What each worker runs first.
-    pub(super) initializer: OnceLock<Prepared>,
+    /// The initializer: what each worker runs first.
+    pub(super) initializer: OnceLock<Arc<Payload>>,
 }
 
 /// What each task of a submission may do.
