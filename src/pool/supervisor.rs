@@ -174,14 +174,17 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     fault!("parent.after_bury");
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
-        let (cause, is_fatal) = match peer.stage {
-            Stage::Unfit(
-                cause @ (StartFailure::Initializer(_) | StartFailure::InitializerFailed(_)),
-            ) => (cause, true),
-            Stage::Unfit(cause) => (cause, false),
-            Stage::Initialising { .. } => (StartFailure::InitializerDied, true),
-            _ => (StartFailure::Exited, false),
+        let cause = match peer.stage {
+            Stage::Unfit(cause) => cause,
+            Stage::Initialising { .. } => StartFailure::InitializerDied,
+            _ => StartFailure::Exited,
         };
+        let is_fatal = matches!(
+            cause,
+            StartFailure::Initializer(_)
+                | StartFailure::InitializerFailed(_)
+                | StartFailure::InitializerDied
+        );
         let stderr_tail = peer.stderr.text();
         // A worker that is ended because the pool is at its end has not failed.
         if !core.scheduler.is_closing() {
