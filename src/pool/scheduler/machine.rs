@@ -373,13 +373,25 @@ impl Scheduler {
         self.wake_resting();
         let (now, limits) = (self.now, self.limits());
         let action = self
-            .outbox
-            .pop_front()
+            .next_decided()
             .or_else(|| self.slots.next_order(now, limits))
             .or_else(|| self.dispatch())
             .or_else(|| self.next_revocation());
         self.check();
         action
+    }
+
+    /// What has been decided, but no question about a task that is over by now.
+    fn next_decided(&mut self) -> Option<Action> {
+        loop {
+            let action = self.outbox.pop_front()?;
+            let Action::Revoke { worker, task } = action else { return Some(action) };
+            let is_live = |sent: &Sent| sent.task == task && sent.fate == Fate::Live;
+            let slot = self.slots.get(worker.slot);
+            if self.slots.is_live(worker) && slot.sent.iter().any(is_live) {
+                return Some(action);
+            }
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.

@@ -243,3 +243,15 @@ fn a_cancelled_task_is_not_searched_for() {
     }
     assert_eq!(pool.queued(), 0);
 }
+/// Its last task is asked back since its place is closed, and killed before anybody asks.
+#[test]
+fn a_task_that_was_killed_is_not_asked_back() {
+    let mut pool = Scheduler::new(config(2));
+    start_all(&mut pool);
+    let tasks: Vec<_> = (0..4).map(|_| pool.submit(calls(1, 1)).unwrap()).collect();
+    drain(&mut pool);
+    pool.resize(1);
+    pool.kill(tasks[3]);
+    let is_question = |action: &Action| matches!(action, Action::Revoke { .. });
+    assert!(!drain(&mut pool).iter().any(is_question));
+}

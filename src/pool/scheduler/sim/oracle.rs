@@ -509,6 +509,7 @@ impl Oracle {
     /// The machine is about to be asked for an action.
     pub(super) fn asks(&mut self, held: Vec<usize>) {
         self.held = held;
+        self.forget_questions();
         let is_called = self.has_work_for_more();
         self.seats.iter_mut().for_each(|seat| seat.is_called |= is_called);
     }

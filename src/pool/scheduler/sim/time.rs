@@ -82,6 +82,17 @@ impl Oracle {
         (0..condemned).for_each(|_| self.note("would not end"));
     }
 
+    /// Nobody is asked for a task that is over by now.
+    pub(super) fn forget_questions(&mut self) {
+        let seats = &self.seats;
+        self.owed_questions.retain(|&(worker, task)| {
+            let seat = &seats[worker.slot];
+            let is_live =
+                |(chunk, fate): &(Chunk, Fate)| chunk.task == Some(task) && *fate == Fate::Live;
+            seat.generation == worker.generation && seat.sent.iter().any(is_live)
+        });
+    }
+
     /// `handle_timeout(now)` was called and everything done that followed.
     pub(super) fn timed_out(&self, now: Duration) {
         let late = |seat: &Seat| {
