@@ -10,6 +10,7 @@ mod counters;
 mod ends;
 #[path = "channel/exchange.rs"]
 mod exchange;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/group.rs"]
 mod group;
 #[path = "channel/hostile.rs"]

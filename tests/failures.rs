@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, pass, pass_through,
-    signal, state, watchdog,
+    signal, state, tell, watchdog,
 };
 use group::Group;
 use pannier::{Buffer, Error, ExitStatus, JoinHandle, Pool, Shutdown, TaskError};
@@ -180,7 +180,7 @@ fn a_worker_that_the_kernel_kills_for_its_memory_is_suspected_of_that() {
     };
     let hog = pool.submit(hog, gate.name());
     let arrival = gate.arrival();
-    std::fs::write(group.0.join("cgroup.procs"), arrival.number.to_string()).expect("a group");
+    group.take(arrival.number);
     drop(arrival);
     let error = failure(hog);
     let TaskError::WorkerDied(death) = &error else { panic!("{error:?}") };
@@ -315,20 +315,13 @@ fn results_that_a_dead_worker_had_sent_and_nobody_had_read_all_count() {
 
 #[test]
 fn a_worker_that_the_kernel_keeps_from_dying_is_reported_in_bounded_time() {
-    let Some(group) = Group::of("freezer") else { return skip("no group of version 1 to be made") };
-    let freezer = |state: &str| {
-        std::fs::write(group.0.join("freezer.state"), state).expect("a freezer");
-        eventually("it takes hold", || {
-            let now = std::fs::read_to_string(group.0.join("freezer.state")).expect("a freezer");
-            now.trim() == state
-        });
-    };
+    let Some(freezer) = Freezer::new() else { return skip("no group of version 1 to be made") };
     let pool = Marked::new(2);
     let gate = Gate::new();
     let running = pool.submit(pass_through, gate.name());
     let arrival = gate.arrival();
-    std::fs::write(group.0.join("cgroup.procs"), arrival.number.to_string()).expect("a group");
-    freezer("FROZEN");
+    freezer.0.take(arrival.number);
+    freezer.set("FROZEN");
     let began = Instant::now();
     let shut = pool.shutdown(Shutdown::Kill, Duration::from_millis(100));
     assert!(began.elapsed() < DEADLINE / 2, "it took {:?}", began.elapsed());
@@ -337,8 +330,130 @@ fn a_worker_that_the_kernel_keeps_from_dying_is_reported_in_bounded_time() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(failure(running), TaskError::Killed));
-    freezer("THAWED");
+    freezer.set("THAWED");
     pool.shutdown(Shutdown::Kill, DEADLINE).expect("now it dies of the signal that it was sent");
+    pool.end();
+}
+
+/// A control group that keeps whoever is in it, also from dying.
+struct Freezer(Group);
+
+impl Freezer {
+    fn new() -> Option<Self> {
+        Group::of("freezer").map(Freezer)
+    }
+
+    fn set(&self, state: &str) {
+        self.0.write("freezer.state", state);
+        eventually("it takes hold", || self.0.read("freezer.state") == state);
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        // Also when the test fails: nothing of it is to remain.
+        self.0.write("freezer.state", "THAWED");
+    }
+}
+
+/// One of a buffer's values, from a task that waits first.
+fn first_of((gate, data): (String, Buffer<u64>)) -> (u32, u64) {
+    pass(&gate);
+    (std::process::id(), data[0])
+}
+
+/// Two tasks at once, each on a worker of its own.
+#[track_caller]
+fn works_on_two(pool: &Pool, avoided: u32) {
+    let gate = Gate::new();
+    let argument = |value| (gate.name(), vec![value; 10_000].into());
+    let tasks = [4, 5].map(|value| pool.submit(first_of, argument(value)));
+    let arrivals = [gate.arrival(), gate.arrival()];
+    let pids = [arrivals[0].number, arrivals[1].number];
+    assert!(pids[0] != pids[1] && !pids.contains(&avoided), "{pids:?}, not {avoided}");
+    drop(arrivals);
+    assert_eq!(tasks.map(|task| join(task).expect("a value").1), [4, 5]);
+}
+
+#[test]
+fn a_worker_that_outlives_its_kill_is_replaced_and_keeps_its_memory_and_no_shutdown_waits_for_it() {
+    let Some(freezer) = Freezer::new() else { return skip("no group of version 1 to be made") };
+    let mut pool = Marked::new(2);
+    let gate = Gate::new();
+    let argument: Buffer<u64> = vec![3; 10_000].into();
+    let task = pool.task().timeout(Duration::from_millis(500));
+    let running = task.submit(first_of, (gate.name(), argument.clone()));
+    let arrival = gate.arrival();
+    let pid = arrival.number;
+    freezer.0.take(pid);
+    freezer.set("FROZEN");
+    assert!(matches!(failure(running), TaskError::TimedOut { .. }));
+    pool.is_whole_without(&[pid]);
+    assert_eq!((pool.stats().workers_quarantined, pool.stats().workers_died), (1, 1));
+    (0..5).for_each(|_| works_on_two(&pool, pid));
+    drop(argument);
+    eventually("only its block is in use", || pool.stats().blocks_live == 1);
+    (0..5).for_each(|_| works_on_two(&pool, pid));
+    eventually("its block is in use still", || pool.stats().blocks_live == 1);
+
+    let began = Instant::now();
+    match pool.shutdown(Shutdown::Graceful, Duration::MAX) {
+        Err(Error::WorkersRemain { pids, .. }) => assert_eq!(pids, [pid]),
+        other => panic!("{other:?}"),
+    }
+    assert!(began.elapsed() < DEADLINE / 2, "it took {:?}", began.elapsed());
+    assert_eq!((pool.stats().blocks_live, pool.stats().workers_quarantined), (1, 1));
+    freezer.set("THAWED");
+    pool.shutdown(Shutdown::Kill, DEADLINE).expect("now it dies of the signal that it was sent");
+    assert_eq!((pool.stats().blocks_live, pool.stats().workers_quarantined), (0, 0));
+    drop(arrival);
+    pool.end();
+}
+
+#[test]
+fn a_task_whose_worker_neither_works_nor_dies_is_charged_and_runs_elsewhere() {
+    let Some(freezer) = Freezer::new() else { return skip("no group of version 1 to be made") };
+    let mut pool = Marked::build(Pool::builder().workers(2).attempts(2));
+    let (thread_gate, gate) = (Gate::new(), Gate::new());
+    let argument: Buffer<u64> = vec![3; 10_000].into();
+    let task = |(thread_gate, gate, data): (String, String, Buffer<u64>)| {
+        if attempt() == 1 {
+            // One thread that the kernel keeps is enough to keep the process.
+            let kept = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+            std::thread::spawn(move || {
+                pass(&gate);
+                Mishap::CloseAll.happen()
+            });
+            tell(&thread_gate, kept);
+        }
+        (runner(), data[0])
+    };
+    let running = pool.submit(task, (thread_gate.name(), gate.name(), argument.clone()));
+    let (thread, arrival) = (thread_gate.arrival(), gate.arrival());
+    let pid = arrival.number;
+    freezer.0.take_thread(thread.number);
+    freezer.set("FROZEN");
+    // Its socket ends, and it is killed.
+    drop(arrival);
+    let began = Instant::now();
+    let ((runner, attempt), value) = join(running).expect("the second attempt");
+    assert!(began.elapsed() < DEADLINE / 2, "it took {:?}", began.elapsed());
+    assert_eq!((attempt, value), (2, 3));
+    assert_ne!(runner, pid);
+    pool.is_whole_without(&[pid]);
+    let stats = pool.stats();
+    assert_eq!((stats.workers_quarantined, stats.workers_died, stats.tasks_retried), (1, 1, 1));
+    drop(argument);
+    works_on_two(&pool, pid);
+    eventually("only its block is in use", || pool.stats().blocks_live == 1);
+
+    freezer.set("THAWED");
+    eventually("it is dead", || pool.stats().workers_quarantined == 0);
+    assert!(!common::exists(pid), "it is left, or its body");
+    eventually("no block is in use", || pool.stats().blocks_live == 0);
+    works_on_two(&pool, pid);
+    assert_eq!(pool.stats().workers_died, 1, "it dies once");
+    drop(thread);
     pool.end();
 }
 

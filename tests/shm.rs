@@ -8,6 +8,7 @@
 mod arena;
 #[path = "shm/child.rs"]
 mod child;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/group.rs"]
 mod group;
 #[path = "shm/limits.rs"]

@@ -21,6 +21,8 @@ use super::scheduler::{
     WorkerId,
 };
 use crate::channel::{Phase, Pulse, SendState, Watch};
+#[cfg(feature = "fault-points")]
+use crate::shm::Holder;
 use crate::sys::child::ExitStatus;
 use crate::sys::fault::fault;
 use crate::sys::poller::Interest;
@@ -30,6 +32,10 @@ pub(super) struct Core {
     pub(super) scheduler: Scheduler,
     /// By slot.
     pub(super) peers: Vec<Option<Peer>>,
+    /// Workers that were given up, and are not dead; others have their slots.
+    pub(super) quarantine: Vec<Peer>,
+    /// When it is to be looked whether a worker that was killed has died.
+    pub(super) gives_up_at: Option<Instant>,
     payloads: HashMap<u64, Live>,
     /// Workers that the pool's thread is to start.
     starts: Vec<WorkerId>,
@@ -128,6 +134,8 @@ impl Core {
     pub(super) fn new(config: Config, pulse: Pulse) -> Self {
         Core {
             peers: Vec::new(),
+            quarantine: Vec::new(),
+            gives_up_at: None,
             at_first: config.workers,
             scheduler: Scheduler::new(config),
             payloads: HashMap::new(),
@@ -191,7 +199,10 @@ impl Core {
                 Action::Revoke { worker, task } => self.take_back(inner, worker, task),
                 Action::Look { worker, task } => self.look_at(worker, task),
                 Action::KillWorker { worker } => match self.peer(worker) {
-                    Some(peer) => peer.kill(),
+                    Some(peer) => {
+                        peer.kill();
+                        self.expect_death();
+                    }
                     None => self.not_wanted(worker),
                 },
                 Action::StopWorker { worker } => self.stop(inner, worker),
@@ -208,7 +219,12 @@ impl Core {
     #[cfg(feature = "fault-points")]
     pub(super) fn audit(&self, inner: &Inner) {
         let workers = self.peers.iter().flatten();
-        inner.memory.audit(&workers.clone().map(Peer::slot).collect());
+        let present = workers.clone().map(|peer| Holder::Present(peer.slot()));
+        let aside = self
+            .quarantine
+            .iter()
+            .map(|peer| Holder::SetAside { slot: peer.slot(), generation: peer.worker.generation });
+        inner.memory.audit(&present.chain(aside).collect());
         let (queued, sent) = (self.scheduler.queued(), self.scheduler.sent());
         assert_eq!(self.payloads.is_empty(), queued + sent == 0, "payloads, and tasks for them");
         let held: usize = workers.map(|peer| peer.sent.len()).sum();
@@ -260,13 +276,14 @@ impl Core {
     /// Whether there is something that only the pool's thread does.
     pub(super) fn needs_thread(&self) -> bool {
         let is_due = self.scheduler.poll_timeout().is_some_and(|at| at < self.wakes_at);
-        is_due || self.has_orders()
+        let is_late = self.gives_up_at.is_some_and(|at| at < self.began + self.wakes_at);
+        is_due || is_late || self.has_orders()
     }
 
     /// Whether the pool's thread has something to do now.
     pub(super) fn has_orders(&self) -> bool {
         let has_orders = self.wants_starts() || self.wants.are_due();
-        has_orders || self.unheard || self.scheduler.is_closed()
+        has_orders || self.unheard || self.is_over()
     }
 
     /// Whether a worker that is listened to has published something.
@@ -371,7 +388,8 @@ impl Core {
     }
 
     pub(super) fn all_pids(&self) -> Vec<u32> {
-        self.peers.iter().flatten().map(|peer| peer.child.id()).collect()
+        let all = self.peers.iter().flatten().chain(&self.quarantine);
+        all.map(|peer| peer.child.id()).collect()
     }
 
     pub(super) fn shutdown(&mut self, inner: &Inner, how: Shutdown) {
@@ -424,6 +442,8 @@ impl Core {
     pub(super) fn abandon(&mut self) -> Vec<Arc<Payload>> {
         self.close();
         self.peers.clear();
+        // Each is a child to be waited for, which could take for ever.
+        std::mem::forget(std::mem::take(&mut self.quarantine));
         let resolved = std::mem::take(&mut self.resolved).into_iter().map(|done| done.payload);
         let live = std::mem::take(&mut self.payloads).into_values().map(|live| live.payload);
         resolved.chain(live).collect()

@@ -33,8 +33,8 @@ use crate::sys::poller::{Interest, Poller, Waker};
 #[derive(Debug)]
 pub(crate) struct Inner {
     core: Mutex<Core>,
-    /// The last worker is gone, or all are ready for the first time.
-    changed: Condvar,
+    /// The last worker is gone, or all but those in quarantine, or all are ready for the first time.
+    pub(super) changed: Condvar,
     /// Memory or room in the queue may have come back.
     pub(super) turned: Condvar,
     /// Threads that wait for a turn, and workers.
@@ -345,13 +345,14 @@ impl Inner {
 
     pub(super) fn stats(&self) -> Stats {
         let memory = self.memory.stats();
-        let (alive, rung) = {
+        let (alive, rung, quarantined) = {
             let core = self.lock();
-            (core.ready_pids().count(), core.bells_rung())
+            (core.ready_pids().count(), core.bells_rung(), core.quarantine.len())
         };
         let (spins_paid, spins_in_vain) = self.bells.spun();
         Stats {
             workers_alive: alive.try_into().unwrap_or(u64::MAX),
+            workers_quarantined: quarantined.try_into().unwrap_or(u64::MAX),
             bells_rung: self.counters.bells_rung.get() + rung,
             spins_paid,
             spins_in_vain,
@@ -388,9 +389,16 @@ impl Inner {
     }
 
     fn wait_until_closed(&self, patience: Duration) -> bool {
-        let deadline = Instant::now().checked_add(patience);
+        let mut deadline = Instant::now().checked_add(patience);
         let mut core = self.lock();
+        let mut is_patient = true;
         while !core.is_closed() {
+            if is_patient && core.waits_for_the_undying() {
+                // They had time enough to die.
+                let soon = Instant::now() + KILL_GRACE;
+                deadline = Some(deadline.map_or(soon, |deadline| deadline.min(soon)));
+                is_patient = false;
+            }
             core = match deadline {
                 None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {

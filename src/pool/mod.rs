@@ -24,6 +24,7 @@ mod pack;
 mod payload;
 mod peer;
 mod pending;
+mod quarantine;
 mod raw_fork;
 mod receive;
 mod resolve;

@@ -15,6 +15,7 @@ use super::error::StartFailure;
 use super::hardening::once_failure;
 use super::initializer::TASK;
 use super::payload::{Context, Payload};
+use super::quarantine::DEATH_DEADLINE;
 use super::scheduler::{Blame, TaskId, TaskSpec, WorkerId};
 use super::stderr::StderrTail;
 use crate::channel::{ParentEnd, SendState, StatusReader, TaskHead, ToWorker};
@@ -47,6 +48,8 @@ pub(super) struct Peer {
     is_deaf: bool,
     /// It left before this process killed it, as far as its socket tells.
     has_left: bool,
+    /// When this process killed it first.
+    killed_at: Option<Instant>,
     /// What its socket is waited for.
     pub(super) interest: Interest,
     attached: HashSet<u32>,
@@ -114,6 +117,7 @@ impl Peer {
             oom_kills_before: crate::sys::host::oom_kills(),
             is_deaf: false,
             has_left: false,
+            killed_at: None,
             interest: Interest::Read,
             attached: HashSet::new(),
             contexts: HashMap::new(),
@@ -166,7 +170,13 @@ impl Peer {
         if self.is_ready() {
             self.stage = Stage::Killed;
         }
+        self.killed_at.get_or_insert_with(Instant::now);
         self.child.kill_group();
+    }
+
+    /// When it is given up, if it has not died until then.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        self.killed_at.map(|killed_at| killed_at + DEATH_DEADLINE)
     }
 
     /// Notes that the worker is not worth listening to any more.

@@ -41,6 +41,10 @@ pub struct Stats {
     pub workers_started: u64,
     /// Worker processes that ended, other than by shutting the pool down.
     pub workers_died: u64,
+    /// Workers in quarantine now: ten seconds after they were killed the kernel still kept them from
+    /// dying. Others have their places, and they count as died; the shared memory that they hold is
+    /// theirs until they are dead.
+    pub workers_quarantined: u64,
     /// Copies of out-of-band bytes made by the library, on both sides.
     ///
     /// What serde copies when it makes a plain `Vec<u8>` is not seen.

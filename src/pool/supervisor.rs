@@ -16,6 +16,7 @@ use super::core::{Core, Obituary, Source};
 use super::error::{StartFailed, StartFailure};
 use super::inner::Inner;
 use super::peer::{Peer, Stage};
+use super::quarantine;
 use super::receive;
 use super::scheduler::{Blame, Event, TaskId, WorkerId};
 use crate::channel::{Phase, Progress};
@@ -60,7 +61,10 @@ fn supervise(inner: &Inner, mut births: Births) -> io::Result<()> {
             let mut core = inner.lock();
             let timeout = next_timeout(inner, &core, &births);
             core.wakes_at = core.now().saturating_add(timeout);
-            (timeout, core.is_closed() || core.scheduler.is_closed())
+            if core.waits_for_the_undying() {
+                inner.changed.notify_all();
+            }
+            (timeout, core.is_closed() || core.is_over())
         };
         if over {
             return Ok(());
@@ -81,6 +85,7 @@ fn supervise(inner: &Inner, mut births: Births) -> io::Result<()> {
             }
             core.scheduler.handle_timeout(now);
             check_deadlines(core);
+            quarantine::check(core, inner);
         });
         inner.call_wakers();
         inner.memory.trim_idle();
@@ -114,12 +119,13 @@ fn next_timeout(inner: &Inner, core: &Core, births: &Births) -> Duration {
         return Duration::ZERO;
     }
     let due = core.scheduler.poll_timeout().map(|at| at.saturating_sub(core.now()));
-    let start = [core.start_deadline(), births.deadline()].into_iter().flatten().min();
-    let start = start.map(|at| at.saturating_duration_since(Instant::now()));
+    let deadlines = [core.start_deadline(), births.deadline(), core.gives_up_at];
+    let deadline = deadlines.into_iter().flatten().min();
+    let deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
     // Memory that became idle meanwhile is given back.
     let is_busy = core.scheduler.queued() + core.scheduler.sent() > 0;
     let weigh = inner.max_worker_memory.map(|_| if is_busy { WEIGH } else { WEIGH * 10 });
-    [due, start, weigh].into_iter().flatten().min().map_or(IDLE, |earliest| earliest.min(IDLE))
+    [due, deadline, weigh].into_iter().flatten().min().map_or(IDLE, |earliest| earliest.min(IDLE))
 }
 
 fn check_deadlines(core: &mut Core) {
@@ -155,26 +161,38 @@ fn handle(inner: &Inner, births: &mut Births, source: Source) -> io::Result<()> 
 /// A worker is dead: reads what it left, and tells the scheduler.
 fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if core.peer(worker).is_none() {
-        return;
+        return quarantine::release(core, inner, worker);
     }
     // Unless it has talked nonsense before. It is dead, so this comes to an end.
     while receive::some(core, inner, worker.slot) {}
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
     fault!("parent.during_bury");
+    let status = lay_to_rest(inner, &mut peer);
+    inner.memory.forget_worker(peer.slot(), worker.generation);
+    part(core, inner, &mut peer, status);
+}
+
+/// Reaps a process that is dead.
+pub(super) fn lay_to_rest(inner: &Inner, peer: &mut Peer) -> ExitStatus {
     // What it left behind in its group goes too, before the number of the group is given up.
     peer.child.kill_group();
     let status = peer.child.exit_status();
-    peer.stderr.read();
     inner.poller.remove(&peer.child);
+    status
+}
+
+/// Has no more to do with a worker, and tells the scheduler that it died.
+pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: ExitStatus) {
+    let worker = peer.worker;
+    peer.stderr.read();
     inner.bells.sockets.remove(&peer.end);
     inner.poller.remove(&peer.stderr);
     inner.counters.bells_rung.add(peer.end.rung());
-    inner.memory.forget_worker(peer.slot(), worker.generation);
     inner.forget_wants(core, worker);
     fault!("parent.after_bury");
     let was_ready = matches!(peer.stage, Stage::Ready | Stage::Killed);
     if !was_ready {
-        let cause = match peer.stage {
+        let cause = match std::mem::replace(&mut peer.stage, Stage::Killed) {
             Stage::Unfit(cause) => cause,
             Stage::Initialising { .. } => StartFailure::InitializerDied,
             _ => StartFailure::Exited,
@@ -202,9 +220,9 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
         pid: peer.child.id(),
         generation: worker.generation,
         status,
-        oom_suspected: suspect_oom(&peer, status),
+        oom_suspected: suspect_oom(peer, status),
         phase: progress.map_or(Phase::Idle, |progress| progress.phase),
-        sent: peer.sent.into(),
+        sent: std::mem::take(&mut peer.sent).into(),
     });
     core.tell(Event::WorkerDied { worker, blame });
 }

@@ -4,7 +4,8 @@
 //! parts: `pending`, one for each dispatched task or context that mentions the block and is not over, and
 //! `kept`, what the worker itself last said (it has been granted the block, or still uses it).
 //! Promises: the generation changes exactly when a free block is given out; a name of an earlier
-//! generation never reaches the block again; the death of a worker is one scan.
+//! generation never reaches the block again; the death of a worker is one scan; what a worker held
+//! that was given up alive is never taken for its successor's.
 //! Does not know: where the memory is. Pure.
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,15 @@ pub(crate) enum ArenaKind {
     Inbound,
     /// The worker in this slot writes, the parent reads.
     Outbound { slot: u32, generation: u32 },
+}
+
+/// Which worker holds a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// The one that is in this slot.
+    Present(u32),
+    /// One that was in it, was given up, and is not dead.
+    SetAside { slot: u32, generation: u32 },
 }
 
 /// Why a name or range was refused.
@@ -70,8 +80,8 @@ struct Segment {
 struct Block {
     generation: u32,
     parent: u32,
-    /// By slot; a block is held by few workers at a time.
-    holds: Vec<(u32, Hold)>,
+    /// A block is held by few workers at a time.
+    holds: Vec<(Holder, Hold)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,10 +103,14 @@ impl Block {
     }
 
     fn hold(&mut self, slot: u32) -> &mut Hold {
-        let at = self.holds.iter().position(|(holder, _)| *holder == slot).unwrap_or_else(|| {
-            self.holds.push((slot, Hold::default()));
-            self.holds.len() - 1
-        });
+        let at = self
+            .holds
+            .iter()
+            .position(|(holder, _)| *holder == Holder::Present(slot))
+            .unwrap_or_else(|| {
+                self.holds.push((Holder::Present(slot), Hold::default()));
+                self.holds.len() - 1
+            });
         &mut self.holds[at].1
     }
 
@@ -195,7 +209,9 @@ impl Ledger {
         let holders = sent.iter().map(|name| (name, 1)).chain(results.iter().map(|name| (name, 0)));
         for (&name, tasks) in holders {
             let Ok(block) = self.block(name) else { continue };
-            let Some((_, hold)) = block.holds.iter_mut().find(|(holder, _)| *holder == slot) else {
+            let Some((_, hold)) =
+                block.holds.iter_mut().find(|(holder, _)| *holder == Holder::Present(slot))
+            else {
                 continue;
             };
             hold.pending = hold.pending.saturating_sub(tasks);
@@ -208,7 +224,9 @@ impl Ledger {
     pub(super) fn withdraw(&mut self, slot: u32, names: &[BlockName]) {
         for &name in names {
             let Ok(block) = self.block(name) else { continue };
-            if let Some((_, hold)) = block.holds.iter_mut().find(|(holder, _)| *holder == slot) {
+            if let Some((_, hold)) =
+                block.holds.iter_mut().find(|(holder, _)| *holder == Holder::Present(slot))
+            {
                 hold.pending = hold.pending.saturating_sub(1);
                 self.settle(name);
             }
@@ -218,7 +236,7 @@ impl Ledger {
     /// The worker no longer uses what it kept.
     pub(super) fn release(&mut self, slot: u32, name: BlockName) -> Result<(), Fault> {
         let block = self.block(name)?;
-        let holder = block.holds.iter_mut().find(|(holder, _)| *holder == slot);
+        let holder = block.holds.iter_mut().find(|(holder, _)| *holder == Holder::Present(slot));
         holder.ok_or(Fault::Unknown)?.1.kept = false;
         self.settle(name);
         Ok(())
@@ -234,17 +252,28 @@ impl Ledger {
         let record = self.segments.get(&segment).ok_or(Fault::Unknown)?;
         let name = name_of_range(record.block_len, segment, offset, len, generation)?;
         let block = self.block(name)?;
-        let held = block.holds.iter().any(|(holder, _)| *holder == slot);
+        let held = block.holds.iter().any(|(holder, _)| *holder == Holder::Present(slot));
         held.then_some(name).ok_or(Fault::Unknown)
     }
 
+    /// Another worker is to be in this slot, though the one that was there is not dead: it goes on
+    /// holding what it held.
+    pub(super) fn set_aside(&mut self, slot: u32, generation: u32) {
+        let blocks = self.segments.values_mut().flat_map(|record| &mut record.blocks);
+        for (holder, _) in blocks.flat_map(|block| &mut block.holds) {
+            if *holder == Holder::Present(slot) {
+                *holder = Holder::SetAside { slot, generation };
+            }
+        }
+    }
+
     /// The worker is dead: it holds nothing any more, and nobody allocates from its arena.
-    pub(super) fn forget_worker(&mut self, slot: u32, generation: u32) {
-        self.free.remove(&ArenaKind::Outbound { slot, generation });
+    pub(super) fn forget_worker(&mut self, dead: Holder, arena: ArenaKind) {
+        self.free.remove(&arena);
         let mut held = Vec::new();
         for (&segment, record) in &mut self.segments {
             for (index, block) in (0..).zip(&mut record.blocks) {
-                if let Some(at) = block.holds.iter().position(|(holder, _)| *holder == slot) {
+                if let Some(at) = block.holds.iter().position(|(holder, _)| *holder == dead) {
                     block.holds.swap_remove(at);
                     held.push(BlockName { segment, index, generation: block.generation });
                 }
@@ -353,7 +382,7 @@ impl Ledger {
     /// Checks what holds between any two calls: each block is free or in use and counted as that, the
     /// free ones of an arena that is used are in its list once, and only `holders` hold any.
     #[cfg(feature = "fault-points")]
-    pub(super) fn audit(&self, holders: &BTreeSet<u32>) {
+    pub(super) fn audit(&self, holders: &BTreeSet<Holder>) {
         let (mut live, mut free) = (0, Vec::new());
         for (&segment, record) in &self.segments {
             let is_listed = !self.is_orphaned(record.arena);
@@ -364,9 +393,9 @@ impl Ledger {
                 } else if is_listed {
                     free.push((segment, index));
                 }
-                for (slot, hold) in &block.holds {
+                for (holder, hold) in &block.holds {
                     assert!(hold.pending > 0 || hold.kept, "an empty hold in segment {segment}");
-                    assert!(holders.contains(slot), "a hold of slot {slot}, where nobody is");
+                    assert!(holders.contains(holder), "a hold of {holder:?}, who is nobody");
                 }
             }
             assert_eq!(record.live, busy, "the blocks of segment {segment} that are in use");
@@ -525,7 +554,7 @@ mod tests {
         }
         ledger.drop_parent(argument);
         ledger.drop_parent(granted);
-        ledger.forget_worker(1, 1);
+        ledger.forget_worker(Holder::Present(1), WORKER);
         assert_eq!(ledger.live_blocks(), 1, "the result that the parent has");
         assert!(ledger.is_orphaned(WORKER));
         assert_eq!(ledger.take(WORKER, 4096), None);
@@ -534,5 +563,32 @@ mod tests {
         assert_eq!(ledger.remove_empty(false), [2]);
         assert_eq!(ledger.remove_empty(true), [1]);
         assert_eq!(ledger.take(ArenaKind::Inbound, 4096), None);
+    }
+
+    #[test]
+    fn what_a_worker_holds_that_was_set_aside_is_not_its_successors() {
+        let mut ledger = ledger();
+        let second = ArenaKind::Outbound { slot: 1, generation: 2 };
+        let argument = ledger.take(ArenaKind::Inbound, 4096).unwrap();
+        ledger.hold(1, &[argument]);
+        let granted = ledger.take(WORKER, 4096).unwrap();
+        ledger.keep(1, granted);
+        ledger.drop_parent(granted);
+        ledger.set_aside(1, 1);
+
+        let generation = granted.generation;
+        assert_eq!(ledger.check_held(1, whole(granted), generation), Err(Fault::Unknown));
+        assert_eq!(ledger.release(1, granted), Err(Fault::Unknown));
+        // The argument goes to the successor too, who is done with it, and then dies.
+        ledger.hold(1, &[argument]);
+        ledger.complete(1, &[argument], &[], &BTreeSet::new());
+        ledger.drop_parent(argument);
+        ledger.hold(1, &[argument]);
+        ledger.forget_worker(Holder::Present(1), second);
+        assert_eq!(ledger.live_blocks(), 2, "the first worker may be at both still");
+
+        ledger.forget_worker(Holder::SetAside { slot: 1, generation: 1 }, WORKER);
+        assert_eq!(ledger.live_blocks(), 0);
+        assert_eq!(ledger.remove_empty(false), [2]);
     }
 }

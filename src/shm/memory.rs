@@ -18,7 +18,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::class;
 use super::grow::{Terms, Wanted};
-use super::ledger::{ArenaKind, BlockName, Fault, Ledger, name_of_range};
+use super::ledger::{ArenaKind, BlockName, Fault, Holder, Ledger, name_of_range};
 use super::store::{Copied, Located, Store};
 use crate::buffer::{Buffer, BufferMut, Memo, Owner, Place};
 use crate::error::Result;
@@ -330,9 +330,23 @@ impl Memory {
     /// Takes back all that a dead worker held. What it sent stays readable; the pages of the rest of
     /// its arena are returned.
     pub(crate) fn forget_worker(&self, slot: u32, generation: u32) {
-        let arena = ArenaKind::Outbound { slot, generation };
+        self.forget(Holder::Present(slot), ArenaKind::Outbound { slot, generation });
+    }
+
+    /// A worker is given up alive: it goes on holding what it held, whoever comes into its slot.
+    pub(crate) fn set_aside(&self, slot: u32, generation: u32) {
+        self.lock().ledger.set_aside(slot, generation);
+    }
+
+    /// As [`forget_worker`](Self::forget_worker), for one that was set aside before it died.
+    pub(crate) fn forget_set_aside(&self, slot: u32, generation: u32) {
+        let dead = Holder::SetAside { slot, generation };
+        self.forget(dead, ArenaKind::Outbound { slot, generation });
+    }
+
+    fn forget(&self, dead: Holder, arena: ArenaKind) {
         let mut state = self.lock();
-        state.ledger.forget_worker(slot, generation);
+        state.ledger.forget_worker(dead, arena);
         state.drop_empty(false);
         for segment in state.ledger.segments_in(arena) {
             let Some(mapped) = state.segments.get(&segment) else { continue };
@@ -373,9 +387,9 @@ impl Memory {
         self.close();
     }
 
-    /// Panics if the ledger does not balance, or if others than these slots hold anything.
+    /// Panics if the ledger does not balance, or if others than these hold anything.
     #[cfg(feature = "fault-points")]
-    pub(crate) fn audit(&self, holders: &BTreeSet<u32>) {
+    pub(crate) fn audit(&self, holders: &BTreeSet<Holder>) {
         let state = self.lock();
         if !state.abandoned {
             state.ledger.audit(holders);

@@ -103,6 +103,8 @@ pub use self::segment::{SealedSegment, Segment};
 
 pub(crate) use self::attached::{Attached, ParentLink};
 pub(crate) use self::grow::Terms;
+#[cfg(feature = "fault-points")]
+pub(crate) use self::ledger::Holder;
 pub(crate) use self::ledger::{BlockName, Fault};
 pub(crate) use self::memory::{IDLE, Memory};
 pub(crate) use self::store::{Copied, Located, Store};

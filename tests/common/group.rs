@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A control group of version 1 below this process's, with a limit for memory; gone when dropped.
@@ -14,14 +15,34 @@ impl Group {
         Some(group)
     }
 
-    /// Of another kind than memory; one of each in a process.
+    /// Of another kind than memory.
     pub(crate) fn of(controller: &str) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.split_once(&format!(":{controller}:")))?.1;
         let parent = Path::new("/sys/fs/cgroup").join(controller).join(own.trim_start_matches('/'));
-        let group = Group(parent.join(format!("pannier-{}", std::process::id())));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let group = Group(parent.join(format!("pannier-{}-{count}", std::process::id())));
         fs::create_dir(&group.0).ok()?;
         Some(group)
+    }
+
+    /// Puts a process in.
+    pub(crate) fn take(&self, pid: u32) {
+        self.write("cgroup.procs", &pid.to_string());
+    }
+
+    /// Puts one thread of a process in.
+    pub(crate) fn take_thread(&self, thread: u32) {
+        self.write("tasks", &thread.to_string());
+    }
+
+    pub(crate) fn write(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).expect("a group of our own");
+    }
+
+    pub(crate) fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).expect("a group of our own").trim().to_owned()
     }
 }
 
