@@ -191,6 +191,58 @@ fn a_worker_that_the_kernel_kills_for_its_memory_is_suspected_of_that() {
     pool.end();
 }
 
+/// When a task began and ended, by the clock of the machine.
+type Span = (Duration, Duration);
+
+fn now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(now).expect("the machine has been started")
+}
+
+/// Takes more memory than its first worker may have. Its second says when it had it.
+fn hog((first, second): (String, String)) -> Span {
+    if attempt() == 1 {
+        pass(&first);
+        std::hint::black_box(vec![7_u8; 256 << 20]);
+    }
+    let began = now();
+    pass(&second);
+    (began, now())
+}
+
+#[test]
+fn tasks_that_die_of_want_of_memory_at_once_are_retried_one_after_the_other() {
+    let Some(group) = Group::new(64 << 20) else { return skip("no group of version 1 to be made") };
+    let mut pool = Marked::build(Pool::builder().workers(3).attempts(2));
+    let (first, second) = (Gate::new(), Gate::new());
+    let hogs = [0, 1, 2].map(|_| pool.submit(hog, (first.name(), second.name())));
+    let arrivals = [first.arrival(), first.arrival(), first.arrival()];
+    let pids = arrivals.each_ref().map(|arrival| arrival.number);
+    pids.iter().for_each(|&pid| group.take(pid));
+    drop(arrivals);
+
+    let mut retries = Vec::new();
+    for left in (0..3).rev() {
+        let retry = second.arrival();
+        pool.is_whole_without(&pids);
+        // All have died, and each of the workers could have another. Others go on.
+        assert_eq!(pool.stats().workers_died, 3);
+        for n in 0..100 {
+            assert_eq!(join(pool.submit(|n: u32| n + 1, n)).expect("an ordinary task"), n + 1);
+        }
+        eventually("those before it are done, those behind it are not", || {
+            hogs.iter().filter(|hog| !hog.is_finished()).count() == left + 1
+        });
+        retries.push(retry.number);
+    }
+    let mut spans = hogs.map(|hog| join(hog).expect("the second attempt"));
+    spans.sort();
+    let is_after = |pair: &[Span]| pair[0].1 <= pair[1].0;
+    assert!(spans.windows(2).all(is_after), "they overlap: {spans:?}, on {retries:?}");
+    assert_eq!((pool.stats().workers_died, pool.stats().tasks_retried), (3, 3));
+    pool.end();
+}
+
 /// Says that a test cannot be made here: fine at home, not where everything must run.
 fn skip(why: &str) {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "not to be tested here: {why}");

@@ -200,7 +200,12 @@ impl Peer {
     pub(super) fn accuse(&self, blame: Option<Blame>) -> Option<Blame> {
         let first = self.sent.front().filter(|_| self.is_deaf);
         let by_name = blame.filter(|blame| first.is_none_or(|first| first.task == blame.task));
-        by_name.or_else(|| first.map(|first| Blame { task: first.task, item: first.spec.first }))
+        let by_order = |first: &Dispatch| Blame {
+            task: first.task,
+            item: first.spec.first,
+            oom_suspected: false,
+        };
+        by_name.or_else(|| first.map(by_order))
     }
 
     /// Asks the process to end when it has done what it was sent.

@@ -214,13 +214,14 @@ pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: Exit
         inner.counters.workers_died.add(1);
     }
     let progress = peer.status.read();
-    let blame = progress.map(|Progress { task, item, .. }| Blame { task: TaskId(task), item });
-    let blame = peer.accuse(blame);
+    let oom_suspected = suspect_oom(peer, status);
+    let blame = |Progress { task, item, .. }| Blame { task: TaskId(task), item, oom_suspected };
+    let blame = peer.accuse(progress.map(blame));
     core.obituary = Some(Obituary {
         pid: peer.child.id(),
         generation: worker.generation,
         status,
-        oom_suspected: suspect_oom(peer, status),
+        oom_suspected,
         phase: progress.map_or(Phase::Idle, |progress| progress.phase),
         sent: std::mem::take(&mut peer.sent).into(),
     });

@@ -88,6 +88,8 @@ pub(crate) struct Blame {
     pub(crate) task: TaskId,
     /// Absolute, as `first` of a [`TaskSpec`] is; clamped into the task's range.
     pub(crate) item: u32,
+    /// The worker seems to have died for want of memory. What is run again for that is run alone.
+    pub(crate) oom_suspected: bool,
 }
 
 /// What the supervisor is to do with a completion.

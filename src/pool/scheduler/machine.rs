@@ -175,7 +175,7 @@ impl Scheduler {
     pub(crate) fn cancel(&mut self, task: TaskId) -> bool {
         match self.tasks.place(task) {
             None | Some(Place::Sent { .. }) => false,
-            Some(Place::Queued { .. }) => {
+            Some(Place::Queued { .. } | Place::InLine { .. }) => {
                 self.resolve(task, Resolution::Cancelled);
                 self.settle();
                 true
@@ -191,7 +191,9 @@ impl Scheduler {
     pub(crate) fn kill(&mut self, task: TaskId) {
         match self.tasks.place(task) {
             None => return,
-            Some(Place::Queued { .. }) => self.resolve(task, Resolution::Killed),
+            Some(Place::Queued { .. } | Place::InLine { .. }) => {
+                self.resolve(task, Resolution::Killed);
+            }
             Some(Place::Sent { slot }) => self.kill_sent(task, slot),
         }
         self.settle();
@@ -245,7 +247,7 @@ impl Scheduler {
         });
         #[cfg(test)]
         if self.plant == Some(super::sim::Plant::RevokedLost) {
-            return;
+            return self.settle();
         }
         self.tasks.requeue(task);
         self.settle();
@@ -381,19 +383,6 @@ impl Scheduler {
         action
     }
 
-    /// What has been decided, but no question about a task that is over by now.
-    fn next_decided(&mut self) -> Option<Action> {
-        loop {
-            let action = self.outbox.pop_front()?;
-            let Action::Revoke { worker, task } = action else { return Some(action) };
-            let is_live = |sent: &Sent| sent.task == task && sent.fate == Fate::Live;
-            let slot = self.slots.get(worker.slot);
-            if self.slots.is_live(worker) && slot.sent.iter().any(is_live) {
-                return Some(action);
-            }
-        }
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         let look = self.slots.any_laden().then(|| self.looked_at.saturating_add(PATIENCE));
@@ -503,7 +492,7 @@ impl Scheduler {
     }
 
     fn charge(&mut self, worker: WorkerId, blame: Blame) {
-        let charge = self.tasks.charge(blame.task, blame.item);
+        let charge = self.tasks.charge(blame);
         self.outbox.extend(charge.split.map(Action::Split));
         if let Some((task, spec)) = charge.exhausted {
             let resolution = Resolution::WorkerDied { worker, attempts: spec.attempts };
@@ -633,20 +622,44 @@ impl Scheduler {
 
 // Moving on.
 impl Scheduler {
-    /// The next task of the queue for the least loaded worker.
+    /// The next of what has been decided, unless it concerns a worker or task that has gone since.
+    fn next_decided(&mut self) -> Option<Action> {
+        let slots = &self.slots;
+        let is_current = |action: &Action| match *action {
+            Action::Revoke { worker, task } | Action::Look { worker, task } => {
+                let mut live = slots.get(worker.slot).sent.iter().filter(|s| s.fate == Fate::Live);
+                slots.is_live(worker) && live.any(|sent| sent.task == task)
+            }
+            _ => true,
+        };
+        std::iter::from_fn(|| self.outbox.pop_front()).find(is_current)
+    }
+
+    /// The next task for the least loaded worker. One that is to be run alone waits for a worker that
+    /// has nothing, and until then nothing is sent behind anything: so there soon is such a worker.
     fn dispatch(&mut self) -> Option<Action> {
-        if self.tasks.queued() == 0 {
+        if self.tasks.sendable() == 0 {
             return None;
         }
         #[cfg(test)]
         self.plant_send_to_condemned();
         let at = self.slots.least_loaded()?;
+        if self.tasks.is_alone_next() && !self.slots.get(at).sent.is_empty() {
+            return None;
+        }
         let (task, spec, attempt) = self.tasks.take_next(at)?;
+        let is_alone = self.tasks.is_alone(task);
+        #[cfg(test)]
+        let is_alone = is_alone && self.plant != Some(super::sim::Plant::AloneBeforeOthers);
         let (now, limits) = (self.now, self.limits());
         let (generation, given) = self.slots.update(at, |slot| {
             slot.push(task, spec.timeout);
             if slot.sent.len() == 1 {
                 slot.begin_head(now, limits);
+            }
+            if is_alone {
+                // Until it has completed this.
+                slot.credit = 1;
             }
             slot.given += u64::from(spec.count);
             (slot.generation, slot.given)
@@ -659,7 +672,7 @@ impl Scheduler {
 
     /// Work for a worker that has none, from one that has more than it runs.
     fn next_revocation(&mut self) -> Option<Action> {
-        if self.tasks.queued() > 0 { None } else { self.slots.next_revocation() }
+        if self.tasks.sendable() > 0 { None } else { self.slots.next_revocation() }
     }
 
     /// Ends every call that changes something.
@@ -774,6 +787,7 @@ impl Scheduler {
         if self.plant != Some(super::sim::Plant::BystanderCharged) {
             return blame;
         }
-        blame.or(sent.front().map(|sent| Blame { task: sent.task, item: 0 }))
+        let first = |sent: &Sent| Blame { task: sent.task, item: 0, oom_suspected: false };
+        blame.or(sent.front().map(first))
     }
 }

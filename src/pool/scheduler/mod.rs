@@ -10,7 +10,7 @@
 //! | --------- | ------------------------------------------------------------------- |
 //! | `event`   | the vocabulary between the machine and its supervisor               |
 //! | `machine` | [`Scheduler`]: the rules                                            |
-//! | `task`    | the table of unresolved tasks and their queue                       |
+//! | `task`    | the table of unresolved tasks, their queue, those that run alone    |
 //! | `places`  | how many workers there are, who leaves, who comes                   |
 //! | `slot`    | the places of workers, their states, and who has credit left        |
 //! | `tests`   | the rules by example                                                |

@@ -121,7 +121,7 @@ impl Scheduler {
     pub(super) fn rest(&mut self, at: usize) {
         let (now, limits) = (self.now, self.limits());
         // What is queued it is about to get.
-        let has_work = self.tasks.queued() > 0;
+        let has_work = self.tasks.sendable() > 0;
         self.slots.update(at, |slot| {
             if has_work {
                 return slot.begin_head(now, limits);
@@ -139,7 +139,7 @@ impl Scheduler {
         while let Some(at) = self.slots.first_resting() {
             let is_any_idle =
                 self.slots.least_loaded().is_some_and(|at| self.slots.get(at).sent.is_empty());
-            let waiting = self.tasks.queued() + self.slots.laden();
+            let waiting = self.tasks.sendable() + self.slots.laden();
             let coming = || self.slots.iter().filter(|(_, slot)| slot.is_coming()).count();
             if is_any_idle || waiting == 0 || coming() >= waiting {
                 return;

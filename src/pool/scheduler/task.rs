@@ -1,12 +1,15 @@
-//! The table of unresolved tasks and the queue of those that wait for a worker.
+//! The table of unresolved tasks, the queue of those that wait for a worker, and the line of those
+//! that wait to be run alone, since they seem to have taken their worker's memory.
 //!
-//! It promises that a task is in exactly one place, that an attempt is counted once, and that none
-//! is lost: `created = queued + sent + resolved`. It does not know workers (a slot is a number here)
+//! It promises that a task is in exactly one place, that an attempt is counted once, that of those
+//! from the line workers have one at most, and that none is lost: `created = queued + sent + resolved`. It does not know workers (a slot is a number here)
 //! nor why a task ends.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use super::event::Blame;
 
 /// A task's name, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +71,10 @@ pub(super) enum Place {
     Queued {
         position: i64,
     },
+    /// In the line of those that are run alone.
+    InLine {
+        position: i64,
+    },
     /// In the sent list of this slot's worker.
     Sent {
         slot: usize,
@@ -80,7 +87,11 @@ pub(super) struct Tasks {
     table: BTreeMap<TaskId, Task>,
     /// By position, so that any task leaves the queue in logarithmic time and both ends may grow.
     queue: BTreeMap<i64, TaskId>,
-    /// Free positions at both ends.
+    /// Those that are run alone, by position: who came first goes first. Only single items.
+    line: BTreeMap<i64, TaskId>,
+    /// The one from the line that a worker has.
+    alone: Option<TaskId>,
+    /// Free positions at both ends, of queue and line.
     front: i64,
     back: i64,
     next_id: u64,
@@ -104,6 +115,8 @@ impl Tasks {
         Self {
             table: BTreeMap::new(),
             queue: BTreeMap::new(),
+            line: BTreeMap::new(),
+            alone: None,
             front: -1,
             back: 0,
             next_id: 0,
@@ -118,12 +131,27 @@ impl Tasks {
         self.table.is_empty()
     }
 
+    /// Tasks that wait for a worker, or for another one that is run alone.
     pub(super) fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.line.len()
+    }
+
+    /// Of these, those that a worker could have now.
+    pub(super) fn sendable(&self) -> usize {
+        self.queue.len() + usize::from(self.is_alone_next())
+    }
+
+    /// Whether the next task is one that is run alone.
+    pub(super) fn is_alone_next(&self) -> bool {
+        #[cfg(test)]
+        if self.plant == Some(super::sim::Plant::AloneTogether) {
+            return !self.line.is_empty();
+        }
+        !self.line.is_empty() && self.alone.is_none()
     }
 
     pub(super) fn sent(&self) -> usize {
-        self.table.len() - self.queue.len()
+        self.table.len() - self.queued()
     }
 
     pub(super) fn place(&self, id: TaskId) -> Option<Place> {
@@ -140,22 +168,31 @@ impl Tasks {
         assert!(spec.attempts >= 1, "a task has at least one attempt");
         assert!(spec.first.checked_add(spec.count - 1).is_some(), "a task's items are u32");
         self.created += 1;
-        let position = self.back;
-        self.back += 1;
+        let position = self.behind_all();
         self.create(spec, 0, position)
     }
 
-    /// Takes the task at the front of the queue for a slot's worker: its id, spec and attempt.
+    /// Takes the next task for a slot's worker: its id, spec and attempt.
     pub(super) fn take_next(&mut self, slot: usize) -> Option<(TaskId, TaskSpec, u32)> {
-        let (_, id) = self.queue.pop_first()?;
+        let is_alone = self.is_alone_next();
+        let from = if is_alone { &mut self.line } else { &mut self.queue };
+        let (_, id) = from.pop_first()?;
+        if is_alone {
+            self.alone = Some(id);
+        }
         let task = self.table.get_mut(&id).expect("a queued task is in the table");
-        assert!(matches!(task.place, Place::Queued { .. }), "a task is in exactly one place");
+        assert!(!matches!(task.place, Place::Sent { .. }), "a task is in exactly one place");
         task.place = Place::Sent { slot };
         Some((id, task.spec, task.charged + 1))
     }
 
-    /// Puts a sent task back, before all others. Its attempt is not counted.
+    /// Puts a sent task back, before all others, or into the line if it came from there. Its attempt is
+    /// not counted.
     pub(super) fn requeue(&mut self, id: TaskId) {
+        if self.alone == Some(id) {
+            self.alone = None;
+            return self.line_up(id);
+        }
         let position = self.before_all();
         let task = self.table.get_mut(&id).expect("a requeued task is in the table");
         assert!(matches!(task.place, Place::Sent { .. }), "a task is in exactly one place");
@@ -163,14 +200,31 @@ impl Tasks {
         self.queue.insert(position, id);
     }
 
-    /// Counts an attempt of the item to blame and puts everything that may run again before all others.
-    pub(super) fn charge(&mut self, id: TaskId, item: u32) -> Charge {
+    /// Puts a single item at the end of the line.
+    fn line_up(&mut self, id: TaskId) {
+        let position = self.behind_all();
+        let task = self.table.get_mut(&id).expect("a task in the line is in the table");
+        assert_eq!(task.spec.count, 1, "one item is run alone");
+        if let Place::Queued { position } = task.place {
+            self.queue.remove(&position);
+        }
+        task.place = Place::InLine { position };
+        self.line.insert(position, id);
+    }
+
+    /// Counts an attempt of the item to blame and puts everything that may run again before all others;
+    /// the item itself into the line, if it seems to have wanted too much memory.
+    pub(super) fn charge(&mut self, blame: Blame) -> Charge {
+        let Blame { task: id, item, oom_suspected } = blame;
         let task = self.table.get_mut(&id).expect("a charged task is in the table");
         assert!(matches!(task.place, Place::Sent { .. }), "only a sent task is charged");
         if task.spec.count > 1 {
             let split = self.split(id, item);
             let is_last = self.table[&split.blamed].spec.attempts == 1;
             let exhausted = is_last.then(|| (split.blamed, self.resolve(split.blamed)));
+            if oom_suspected && exhausted.is_none() {
+                self.line_up(split.blamed);
+            }
             return Charge { split: Some(split), exhausted };
         }
         task.charged += 1;
@@ -183,7 +237,11 @@ impl Tasks {
             let spec = self.resolve(id);
             return Charge { split: None, exhausted: Some((id, spec)) };
         }
-        self.requeue(id);
+        if oom_suspected && self.alone != Some(id) {
+            self.line_up(id);
+        } else {
+            self.requeue(id);
+        }
         Charge { split: None, exhausted: None }
     }
 
@@ -200,17 +258,25 @@ impl Tasks {
     /// Ends a task, wherever it is.
     pub(super) fn resolve(&mut self, id: TaskId) -> TaskSpec {
         let task = self.table.remove(&id).expect("a task is resolved once");
-        if let Place::Queued { position } = task.place {
-            let queued = self.queue.remove(&position);
-            assert_eq!(queued, Some(id), "a queued task is in the queue at its position");
-        }
+        let (waited, was_there) = match task.place {
+            Place::Queued { position } => (true, self.queue.remove(&position)),
+            Place::InLine { position } => (true, self.line.remove(&position)),
+            Place::Sent { .. } => (false, self.alone.take_if(|alone| *alone == id)),
+        };
+        assert!(!waited || was_there == Some(id), "a queued task is in the queue at its position");
         self.resolved += 1;
         task.spec
     }
 
-    /// The first task of the queue.
+    /// The first task that waits.
     pub(super) fn first_queued(&self) -> Option<TaskId> {
-        self.queue.first_key_value().map(|(_, &id)| id)
+        let first = self.line.first_key_value().or_else(|| self.queue.first_key_value());
+        first.map(|(_, &id)| id)
+    }
+
+    /// Whether it is the one that is run alone.
+    pub(super) fn is_alone(&self, id: TaskId) -> bool {
+        self.alone == Some(id)
     }
 
     /// No task came from nowhere or went there.
@@ -220,6 +286,9 @@ impl Tasks {
             self.table.len() as u64 + self.resolved,
             "created = queued + sent + resolved"
         );
+        let alone = self.alone.map(|id| self.place(id));
+        let is_sent = alone.is_none_or(|place| matches!(place, Some(Place::Sent { .. })));
+        assert!(is_sent, "what is run alone is in a worker");
     }
 
     /// Queue and table agree; linear in the number of tasks.
@@ -229,11 +298,22 @@ impl Tasks {
             let place = self.place(*id);
             assert_eq!(place, Some(Place::Queued { position }), "the queue's tasks are queued");
         }
+        for (&position, id) in &self.line {
+            let place = self.place(*id);
+            assert_eq!(place, Some(Place::InLine { position }), "the line's tasks are in line");
+        }
         for task in self.table.values() {
             assert!(task.charged == 0 || task.spec.count == 1, "only single items are charged");
             assert!(task.charged < task.spec.attempts, "a task without attempts is resolved");
-            if let Place::Queued { position } = task.place {
-                assert!(self.queue.contains_key(&position), "a queued task is in the queue");
+            match task.place {
+                Place::Queued { position } => {
+                    assert!(self.queue.contains_key(&position), "a queued task is in the queue");
+                }
+                Place::InLine { position } => {
+                    assert!(self.line.contains_key(&position), "a task in line is in the line");
+                    assert!(task.charged > 0, "only what was charged is in line");
+                }
+                Place::Sent { .. } => {}
             }
         }
     }
@@ -269,11 +349,15 @@ impl Tasks {
         id
     }
 
+    fn behind_all(&mut self) -> i64 {
+        self.back += 1;
+        self.back - 1
+    }
+
     fn before_all(&mut self) -> i64 {
         #[cfg(test)]
         if self.plant == Some(super::sim::Plant::RequeueAtBack) {
-            self.back += 1;
-            return self.back - 1;
+            return self.behind_all();
         }
         let position = self.front;
         self.front -= 1;

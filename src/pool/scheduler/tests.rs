@@ -19,6 +19,10 @@ fn calls(count: u32, attempts: u32) -> TaskSpec {
     TaskSpec { payload: 1, first: 0, count, attempts, timeout: None }
 }
 
+fn blamed(task: TaskId, item: u32) -> Blame {
+    Blame { task, item, oom_suspected: false }
+}
+
 fn drain(pool: &mut Scheduler) -> Vec<Action> {
     std::iter::from_fn(|| pool.poll_action()).collect()
 }
@@ -67,7 +71,7 @@ fn every_worker_gets_one_task_before_any_gets_a_second() {
 fn a_blamed_task_runs_again_until_its_attempts_are_used_up() {
     let spec = calls(1, 2);
     let (mut pool, worker, task) = running(spec);
-    let blame = Some(Blame { task, item: 0 });
+    let blame = Some(blamed(task, 0));
     pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
 
     let worker = start_all(&mut pool)[0];
@@ -80,7 +84,7 @@ fn a_blamed_task_runs_again_until_its_attempts_are_used_up() {
 #[test]
 fn a_death_within_a_chunk_costs_the_blamed_item_only() {
     let (mut pool, worker, from) = running(calls(10, 1));
-    let blame = Some(Blame { task: from, item: 3 });
+    let blame = Some(blamed(from, 3));
     pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
 
     let Some(Action::Split(split)) = pool.poll_action() else { panic!("a chunk is split") };
@@ -99,6 +103,57 @@ fn a_death_within_a_chunk_costs_the_blamed_item_only() {
     assert_eq!(drain(&mut pool), [before, after]);
 }
 
+/// Kills a worker for want of memory, by what a task did.
+fn starve(pool: &mut Scheduler, worker: WorkerId, task: TaskId) {
+    let blame = Some(Blame { oom_suspected: true, ..blamed(task, 0) });
+    pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
+}
+
+fn sends(actions: &[Action]) -> Vec<(TaskId, WorkerId)> {
+    let send = |action: &Action| match *action {
+        Action::Send { task, worker, .. } => Some((task, worker)),
+        _ => None,
+    };
+    actions.iter().filter_map(send).collect()
+}
+
+#[test]
+fn what_seems_to_have_wanted_too_much_memory_is_retried_alone_and_the_others_go_on() {
+    let mut pool = Scheduler::new(config(2));
+    let workers = start_all(&mut pool);
+    let hogs = [0, 1].map(|_| pool.submit(calls(1, 2)).unwrap());
+    drain(&mut pool);
+    let others: Vec<_> = (0..6).map(|_| pool.submit(calls(1, 1)).unwrap()).collect();
+    for (&worker, hog) in workers.iter().zip(hogs) {
+        starve(&mut pool, worker, hog);
+    }
+    let workers = start_all(&mut pool);
+    let [first, second] = workers[..] else { panic!("{workers:?}") };
+    // One hog has a worker of its own. What is left of the credit is the other's.
+    let sent = sends(&drain(&mut pool));
+    assert_eq!(sent, [(hogs[0], first), (others[0], second), (others[1], second)]);
+
+    assert_eq!(pool.complete(first, hogs[0], RUN), Delivery::Deliver);
+    assert_eq!(sends(&drain(&mut pool)), [(hogs[1], first)]);
+    assert_eq!(pool.complete(first, hogs[1], RUN), Delivery::Deliver);
+    assert_eq!(sends(&drain(&mut pool)), [(others[2], first), (others[3], first)]);
+}
+
+#[test]
+fn what_is_run_alone_waits_for_a_worker_without_work_and_nothing_is_sent_before_it() {
+    let mut pool = Scheduler::new(config(2));
+    let workers = start_all(&mut pool);
+    let tasks: Vec<_> = (0..6).map(|_| pool.submit(calls(1, 2)).unwrap()).collect();
+    drain(&mut pool);
+    starve(&mut pool, workers[0], tasks[0]);
+    // The other worker has two tasks, and then one: it is sent no third.
+    assert_eq!(sends(&drain(&mut pool)), []);
+    assert_eq!(pool.complete(workers[1], tasks[1], RUN), Delivery::Deliver);
+    assert_eq!(sends(&drain(&mut pool)), []);
+    assert_eq!(pool.complete(workers[1], tasks[3], RUN), Delivery::Deliver);
+    assert_eq!(sends(&drain(&mut pool)), [(tasks[0], workers[1])]);
+}
+
 #[test]
 fn a_kill_takes_the_worker_and_no_other_task() {
     let spec = calls(1, 1);
@@ -109,7 +164,7 @@ fn a_kill_takes_the_worker_and_no_other_task() {
     assert_eq!(drain(&mut pool), [Action::KillWorker { worker }]);
 
     // The worker had come to the bystander before it died: still nobody's fault.
-    let blame = Some(Blame { task: bystander, item: 0 });
+    let blame = Some(blamed(bystander, 0));
     pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
     let resolve = Action::Resolve { task, spec, resolution: Resolution::Killed };
     assert_eq!(pool.poll_action(), Some(resolve));
@@ -219,7 +274,7 @@ fn a_graceful_shutdown_finishes_the_queue_even_when_workers_die() {
     let (mut pool, worker, task) = running(calls(1, 2));
     pool.shutdown(Shutdown::Graceful);
     assert_eq!(pool.submit(calls(1, 1)), Err(Refused::ShutDown));
-    let blame = Some(Blame { task, item: 0 });
+    let blame = Some(blamed(task, 0));
     pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
 
     let worker = start_all(&mut pool)[0];

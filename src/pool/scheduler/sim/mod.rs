@@ -9,6 +9,7 @@
 //! every one of them: what proves the machine has itself been proven.
 #![forbid(unsafe_code)]
 
+mod alone;
 mod oracle;
 mod random;
 mod time;
@@ -51,6 +52,10 @@ pub(super) enum Plant {
     LeftTooEarly,
     /// A task that runs too long is not ended.
     OverdueForgiven,
+    /// Tasks that are run alone, each by itself, are run beside each other.
+    AloneTogether,
+    /// Others are sent behind what runs alone.
+    AloneBeforeOthers,
     /// The dead worker's holds are kept.
     HoldNotReleased,
 }
@@ -183,6 +188,16 @@ fn a_worker_that_leaves_before_its_successor_is_ready_is_caught() {
 #[test]
 fn a_task_that_runs_too_long_is_caught() {
     assert_caught(Plant::OverdueForgiven, "oracle: ");
+}
+
+#[test]
+fn two_tasks_that_are_run_alone_at_once_are_caught() {
+    assert_caught(Plant::AloneTogether, "oracle: one task is run alone at a time");
+}
+
+#[test]
+fn a_task_behind_one_that_is_run_alone_is_caught() {
+    assert_caught(Plant::AloneBeforeOthers, "oracle: nothing is sent behind what runs alone");
 }
 
 #[test]

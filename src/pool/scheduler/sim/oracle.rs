@@ -12,10 +12,9 @@ use super::super::{
     WorkerId,
 };
 use super::Coverage;
-use super::time::parts_around;
 
 /// What must not be missing from the histories.
-pub(super) const NOTEWORTHY: [&str; 35] = [
+pub(super) const NOTEWORTHY: [&str; 39] = [
     "asked back from behind a long task",
     "attempts used up",
     "back-off",
@@ -29,18 +28,22 @@ pub(super) const NOTEWORTHY: [&str; 35] = [
     "death without blame",
     "found hanging",
     "grown",
+    "held up for one that runs alone",
     "killed behind another",
     "killed in the queue",
     "killed while first",
+    "lined up behind another",
     "moved",
     "refused to move",
     "replaced",
     "rested",
     "retried",
+    "retried alone",
     "shutdown cancel",
     "shutdown escalated",
     "shutdown graceful",
     "shutdown kill",
+    "sent beside one that runs alone",
     "shrunk",
     "split",
     "stale",
@@ -117,8 +120,10 @@ pub(super) struct Seat {
 
 #[derive(Clone, Default)]
 pub(super) struct Item {
-    charged: u32,
+    pub(super) charged: u32,
     resolved: u32,
+    /// A worker seems to have died of it for want of memory.
+    pub(super) starved: bool,
 }
 
 pub(super) struct Oracle {
@@ -288,7 +293,7 @@ impl Oracle {
             _ => "taken back",
         });
         self.release(worker, chunk.spec.payload);
-        self.queue.push_front(chunk);
+        self.put_back(vec![chunk]);
         self.let_leavers_go();
     }
 
@@ -436,43 +441,6 @@ impl Oracle {
         }
         self.delay(unproven.saturating_sub(1))
     }
-
-    /// The tasks of a dead worker, in order, before all others of the queue.
-    fn give_back(&mut self, worker: WorkerId, sent: VecDeque<(Chunk, Fate)>, blame: Option<Blame>) {
-        let mut back = VecDeque::new();
-        for (index, (chunk, fate)) in sent.into_iter().enumerate() {
-            match (fate, blame.filter(|_| index == 0)) {
-                (Fate::Zombie, _) => {}
-                (Fate::Doomed, _) => self.owe(chunk.spec, Resolution::Killed),
-                (Fate::Overdue(item), _) => back.extend(self.time_out(chunk, item)),
-                (Fate::Live, None) => back.push_back(chunk),
-                (Fate::Live, Some(blame)) => back.extend(self.charge(worker, chunk, blame.item)),
-            }
-        }
-        back.append(&mut self.queue);
-        self.queue = back;
-    }
-
-    fn charge(&mut self, worker: WorkerId, chunk: Chunk, item: u32) -> Vec<Chunk> {
-        let TaskSpec { payload, first, count, attempts, .. } = chunk.spec;
-        let item = item.max(first).min(first + count - 1);
-        let parts = parts_around(chunk.spec, item);
-        let task = if count == 1 { chunk.task } else { None };
-        if count > 1 {
-            self.owed_splits.push((chunk.task.unwrap(), item, parts));
-            self.note("split");
-        }
-        let blamed = &mut self.items[payload as usize][item as usize];
-        blamed.charged += 1;
-        assert!(blamed.charged <= attempts, "oracle: no more attempts than the limit");
-        let is_spent = blamed.charged == attempts;
-        if is_spent {
-            self.owe(parts[1].unwrap(), Resolution::WorkerDied { worker, attempts });
-        }
-        self.note(if is_spent { "attempts used up" } else { "retried" });
-        let lives = |spec: &TaskSpec| !(is_spent && spec.first == item);
-        parts.into_iter().flatten().filter(lives).map(|spec| Chunk { task, spec }).collect()
-    }
 }
 
 // What the machine asks for.
@@ -509,13 +477,12 @@ impl Oracle {
     /// The machine is about to be asked for an action.
     pub(super) fn asks(&mut self, held: Vec<usize>) {
         self.held = held;
-        self.forget_questions();
         let is_called = self.has_work_for_more();
         self.seats.iter_mut().for_each(|seat| seat.is_called |= is_called);
     }
 
     /// The machine says that there is nothing to do.
-    pub(super) fn idle(&self, is_broken: bool, queued: usize, sent: usize, held: usize) {
+    pub(super) fn idle(&mut self, is_broken: bool, queued: usize, sent: usize, held: usize) {
         if !self.is_over_for_workers() {
             let wanted = self.seats.iter().filter(|seat| seat.wanted != Wanted::No).count();
             assert_eq!(held, wanted + self.newcomers, "oracle: as many workers as there are to be");
@@ -529,10 +496,10 @@ impl Oracle {
         assert_eq!(sent, self.unresolved_sent(), "oracle: as many tasks are sent");
         assert!(self.owed_resolutions.is_empty(), "oracle: a resolution is missing");
         assert!(self.owed_splits.is_empty(), "oracle: a split is missing");
+        self.forget_stale_questions();
         assert!(self.owed_questions.is_empty(), "oracle: what waits is not asked back");
         assert!(self.owed_looks.is_empty(), "oracle: what runs long is not looked at");
-        let waits = !self.queue.is_empty() && self.seats.iter().any(Seat::has_credit);
-        assert!(!waits, "oracle: work waits beside credit");
+        self.look_at_what_waits();
         let is_idle = |seat: &Seat| seat.has_credit() && seat.sent.is_empty();
         let waits = self.seats.iter().any(is_idle) && self.seats.iter().any(Seat::can_spare);
         assert!(!waits, "oracle: work waits behind other work beside an idle worker");
@@ -583,7 +550,8 @@ impl Oracle {
     }
 
     fn expect_send(&mut self, worker: WorkerId, task: TaskId, attempt: u32, spec: TaskSpec) {
-        let next = self.queue.pop_front();
+        let is_alone = self.expect_alone(worker, spec);
+        let next = self.take_next();
         let expected = Some(Chunk { task: Some(task), spec });
         assert_eq!(next, expected, "oracle: the first of the queue is sent");
         let load = |seat: &Seat| seat.has_credit().then_some(seat.sent.len());
@@ -602,6 +570,9 @@ impl Oracle {
             (seat.since, seat.seen) = (now, None);
         }
         seat.sent.push_back((Chunk { task: Some(task), spec }, Fate::Live));
+        if is_alone {
+            seat.credit = 1;
+        }
         seat.given += u64::from(spec.count);
         let is_spent = max_items.is_some_and(|max| seat.given >= max);
         *self.holds.entry((worker, spec.payload)).or_default() += 1;
@@ -621,7 +592,7 @@ impl Oracle {
             }
             return;
         }
-        assert!(self.queue.is_empty(), "oracle: work is moved while other work waits");
+        assert_eq!(self.sendable(), 0, "oracle: work is moved while other work waits");
         let idle = self.seats.iter().any(|seat| seat.has_credit() && seat.sent.is_empty());
         assert!(idle, "oracle: work is moved to nobody");
         let most = self.seats.iter().filter(|seat| seat.can_spare()).map(|seat| seat.sent.len());

@@ -82,15 +82,22 @@ impl Oracle {
         (0..condemned).for_each(|_| self.note("would not end"));
     }
 
-    /// Nobody is asked for a task that is over by now.
-    pub(super) fn forget_questions(&mut self) {
+    /// Nobody is asked for what it has no more, and it is not looked at.
+    pub(super) fn forget_stale_questions(&mut self) {
+        let has = |seat: &Seat, task| {
+            seat.sent.iter().any(|&(chunk, fate)| chunk.task == Some(task) && fate == Fate::Live)
+        };
         let seats = &self.seats;
-        self.owed_questions.retain(|&(worker, task)| {
+        let is_due = |&(worker, task): &(WorkerId, TaskId)| {
             let seat = &seats[worker.slot];
-            let is_live =
-                |(chunk, fate): &(Chunk, Fate)| chunk.task == Some(task) && *fate == Fate::Live;
-            seat.generation == worker.generation && seat.sent.iter().any(is_live)
-        });
+            seat.life != Life::Gone && seat.generation == worker.generation && has(seat, task)
+        };
+        let questions = self.owed_questions.len() + self.owed_looks.len();
+        self.owed_questions.retain(is_due);
+        self.owed_looks.retain(is_due);
+        for _ in self.owed_questions.len() + self.owed_looks.len()..questions {
+            self.note("asked too late");
+        }
     }
 
     /// `handle_timeout(now)` was called and everything done that followed.

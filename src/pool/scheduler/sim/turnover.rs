@@ -117,16 +117,16 @@ impl Oracle {
             seat.life == Life::Coming || is_owed && self.held.contains(at)
         };
         let coming = self.seats.iter().enumerate().filter(is_coming).count() + self.newcomers;
-        wanted && !idle && coming < self.queue.len() + laden
+        wanted && !idle && coming < self.sendable() + laden
     }
 
     /// Who has had nothing to do for long rests.
     pub(super) fn look_for_idle_workers(&mut self) {
         let (Some(idle), now) = (self.config.idle, self.now) else { return };
-        let mut rested = 0;
+        let (mut rested, has_work) = (0, self.sendable() > 0);
         for seat in &mut self.seats {
             if seat.life == Life::Ready && seat.sent.is_empty() && now >= seat.since + idle {
-                if !self.queue.is_empty() {
+                if has_work {
                     seat.since = now;
                     continue;
                 }

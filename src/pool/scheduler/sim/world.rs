@@ -46,6 +46,7 @@ struct Mood {
     start_failure: usize,
     idle_death: usize,
     false_blame: usize,
+    starvation: usize,
     lazy_poll: usize,
     stuck: usize,
     timeout: usize,
@@ -83,6 +84,7 @@ impl World {
             start_failure: [0, 10, 60][random.below(3)],
             idle_death: [0, 1, 30][random.below(3)],
             false_blame: [0, 10][random.below(2)],
+            starvation: [0, 20, 80][random.below(3)],
             lazy_poll: [0, 20, 60][random.below(3)],
             stuck: [0, 2, 10][random.below(3)],
             timeout: [0, 30, 90][random.below(3)],
@@ -436,12 +438,14 @@ impl World {
 
     /// What the worker's status page says, if it was not scribbled on.
     fn blame(&mut self, slot: usize) -> Option<Blame> {
+        let oom_suspected = self.random.percent(self.mood.starvation);
         if self.random.percent(self.mood.false_blame) {
             let item = [0, 5, u32::MAX][self.random.below(3)];
-            return Some(Blame { task: self.any_task(), item });
+            return Some(Blame { task: self.any_task(), item, oom_suspected });
         }
         let running = self.processes[slot].as_ref()?.running.as_ref()?;
-        Some(Blame { task: running.task, item: running.spec.first + running.done })
+        let item = running.spec.first + running.done;
+        Some(Blame { task: running.task, item, oom_suspected })
     }
 
     /// A completion of a task that is not the worker's first.
@@ -465,7 +469,7 @@ impl World {
         if self.random.percent(10) {
             worker.generation += 1000;
         }
-        let blame = Some(Blame { task: self.any_task(), item: 0 });
+        let blame = Some(Blame { task: self.any_task(), item: 0, oom_suspected: true });
         match self.random.below(5) {
             0 => {
                 self.machine.handle_event(Event::WorkerReady { worker }, self.now);
