@@ -1,24 +1,42 @@
-//! The table of mishaps: each of them, at each moment in the life of a task. What the caller sees, what
-//! becomes of the task beside it and of those behind it, what is left.
+//! The table of mishaps: each of them, at each moment in the life of a task or of a worker. What the
+//! caller sees, what becomes of the task beside it and of those behind it, what is left.
 //!
-//! One test for each mishap, so that they run side by side; a row is a moment. Each case has a pool of
-//! its own whose processes are marked.
+//! One test for each mishap, so that they run side by side; a row is a moment. The rows of the
+//! initializer, where there is no task yet, are in `table/initializer.rs`. Each case has a pool of its
+//! own whose processes are marked.
+//!
+//! Three combinations cannot exist:
+//!
+//! * a stopped worker that runs its initializer, under a time limit: an initializer has none. What is
+//!   tested is that such a worker keeps neither the others waiting nor the end of the pool;
+//! * a stopped idle worker under a time limit: without a task there is none either. It is found out by
+//!   the next task that it is sent, and by the limit of that one;
+//! * a value that cannot be read or written anywhere but where values are read and written.
+//!
+//! When a stopped worker is ended for the time of its task, the error names neither status nor phase nor
+//! attempts: it was the pool that ended it, whatever it did, and the task is not tried again.
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[path = "table/initializer.rs"]
+mod initializer;
 #[path = "common/trick.rs"]
 mod trick;
 
-use common::{Gate, Marked, attempt, eventually, join, pass_through};
-use pannier::{Buffer, BufferMut, ExitStatus, Phase, Pool, TaskError};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use common::{DEADLINE, Gate, Marked, attempt, eventually, join, pass_through};
+use pannier::{Buffer, BufferMut, ExitStatus, JoinHandle, Phase, Pool, TaskError};
 use trick::{BALLAST, Mishap, Moment, PLANNED, Trick, perform};
 
 pannier::premain!();
 
-/// The rows. Those of the initializer, of a completion callback and of time limits belong here too.
-const MOMENTS: [Moment; 6] = [
+/// The rows.
+const MOMENTS: [Moment; 7] = [
     Moment::Decoding,
     Moment::Running,
+    Moment::FromCallback,
     Moment::Encoding,
     Moment::Dropping,
     Moment::Sending,
@@ -34,6 +52,7 @@ enum Outcome {
     /// It cannot be read or written.
     Refused,
     Died(Phase),
+    TimedOut,
     /// The result, if it was there before the end was noticed.
     ResultOrDied(Phase),
 }
@@ -45,6 +64,7 @@ fn outcome(moment: Moment, mishap: Mishap) -> Outcome {
         (Mishap::Panic, _) => Outcome::Panicked,
         (Mishap::Error, _) => Outcome::Refused,
         (_, Moment::Idle) => Outcome::Result,
+        (Mishap::Stop, _) => Outcome::TimedOut,
         (Mishap::CloseAll, Moment::Sending) => Outcome::ResultOrDied(Phase::Sending),
         _ => Outcome::Died(moment.phase()),
     }
@@ -103,6 +123,11 @@ fn a_kill_costs_its_task_alone() {
 }
 
 #[test]
+fn a_stop_costs_its_task_alone_when_its_time_is_over() {
+    column(Mishap::Stop);
+}
+
+#[test]
 fn closing_all_descriptors_costs_its_task_alone() {
     column(Mishap::CloseAll);
 }
@@ -120,6 +145,9 @@ fn column(mishap: Mishap) {
 
 /// Of which a waiting result takes more than is left.
 const LIMIT: usize = BALLAST + (2 << 20);
+
+/// How long a task may run whose worker is stopped: long enough for what comes before that.
+const TIME: Duration = Duration::from_secs(1);
 
 /// A task on the other worker, the one that comes to grief, and what is behind it.
 struct Scene {
@@ -154,15 +182,34 @@ impl Scene {
         }
     }
 
+    /// The task that comes to grief.
+    fn submit(&self, trick: Trick) -> JoinHandle<Trick> {
+        let mishap = self.mishap;
+        let submit = move |pool: &Pool| match mishap {
+            Mishap::Stop => pool.task().timeout(TIME).submit(perform, trick),
+            _ => pool.submit(perform, trick),
+        };
+        if self.moment != Moment::FromCallback {
+            return submit(&self.pool);
+        }
+        let (handles, submitted) = channel();
+        let pool = self.pool.weak();
+        self.pool.submit(|()| (), ()).on_done(move |_| {
+            let handle = submit(&pool.upgrade().expect("the test has it"));
+            handles.send(handle).expect("the test waits");
+        });
+        submitted.recv_timeout(DEADLINE).expect("the callback is called")
+    }
+
     /// Tasks that have nothing to do with it all.
-    fn bystanders(&self) -> Vec<pannier::JoinHandle<(u64, u32)>> {
+    fn bystanders(&self) -> Vec<JoinHandle<(u64, u32)>> {
         let sum =
             |(data, from): (Buffer<u64>, usize)| (data[from..].iter().sum::<u64>(), attempt());
         (0..6).map(|from| self.pool.submit(sum, (self.data.clone(), from))).collect()
     }
 
     #[track_caller]
-    fn are_done(&self, bystanders: Vec<pannier::JoinHandle<(u64, u32)>>) {
+    fn are_done(&self, bystanders: Vec<JoinHandle<(u64, u32)>>) {
         for (from, handle) in (0..).zip(bystanders) {
             let sum =
                 join(handle).unwrap_or_else(|error| panic!("{}: behind it: {error}", self.name));
@@ -201,6 +248,9 @@ impl Scene {
                 assert!(value.type_name.ends_with("Trick"), "{name}: {}", value.type_name);
                 assert!(value.source.to_string().contains(PLANNED), "{name}: {}", value.source);
             }
+            (Outcome::TimedOut, TaskError::TimedOut { after, .. }) => {
+                assert_eq!(*after, TIME, "{name}");
+            }
             (Outcome::Died(phase) | Outcome::ResultOrDied(phase), TaskError::WorkerDied(death)) => {
                 assert_status(name, *mishap, death.status);
                 assert_eq!((death.phase, death.attempts), (phase, 1), "{name}");
@@ -215,10 +265,15 @@ impl Scene {
     fn ends_well(mut self, pid: u32) {
         let name = self.name.clone();
         let deaths = u64::from(!self.mishap.is_survived());
-        if self.mishap == Mishap::CloseAll {
+        let is_hidden = self.mishap == Mishap::Stop && self.moment == Moment::Idle;
+        if is_hidden || self.mishap == Mishap::CloseAll {
             // Somebody has to talk to it before it is found out.
-            eventually("the worker without descriptors is dead", || {
-                let both = [5, 6].map(|number| self.pool.submit(|x: u32| x, number));
+            let submit = |number| match self.mishap {
+                Mishap::Stop => self.pool.task().timeout(TIME).submit(|x: u32| x, number),
+                _ => self.pool.submit(|x: u32| x, number),
+            };
+            eventually("the worker that answers nobody is dead", || {
+                let both = [5, 6].map(submit);
                 assert_eq!(both.map(|handle| join(handle).ok()), [Some(5), Some(6)], "{name}");
                 self.pool.stats().workers_died == deaths
             });
@@ -259,7 +314,7 @@ fn case(moment: Moment, mishap: Mishap) {
     let (beside_gate, gate) = (Gate::new(), Gate::new());
     let beside = scene.pool.submit(pass_through, beside_gate.name());
     let beside_arrival = beside_gate.arrival();
-    let trick = scene.pool.submit(perform, Trick::new(moment, mishap).behind(gate.name()));
+    let trick = scene.submit(Trick::new(moment, mishap).behind(gate.name()));
     let (id, arrival) = (trick.id(), gate.arrival());
     let pid = arrival.number;
     // The first two go behind the two that wait, the others stay in the queue.

@@ -325,6 +325,7 @@ impl fmt::Display for StartFailed {
                 | StartFailure::TimedOut { .. }
                 | StartFailure::WrongProgram
                 | StartFailure::ServerDied
+                | StartFailure::InitializerDied
         );
         if tells {
             write!(f, " ({})", self.status)?;

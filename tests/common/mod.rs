@@ -10,6 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use pannier::{JoinHandle, Pool, PoolBuilder, TaskError};
@@ -95,6 +96,11 @@ impl Gate {
         stream.read_exact(&mut number).expect("a task says who it is");
         Arrival { number: u32::from_le_bytes(number), _stream: stream }
     }
+
+    /// Whether no other task has come.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.listener.accept().is_err()
+    }
 }
 
 /// In a task: tells a number, and waits until the test lets it go on.
@@ -131,7 +137,7 @@ pub(crate) fn unique(what: &str) -> String {
 
 /// A pool whose processes, and all that they start, carry a mark.
 pub(crate) struct Marked {
-    pool: Pool,
+    pool: Arc<Pool>,
     mark: String,
     pids: BTreeSet<u32>,
 }
@@ -148,7 +154,12 @@ impl Marked {
         let mark = unique("mark");
         let pool = builder.env(MARK, &mark).build().expect("workers start");
         let pids = pool.worker_pids().into_iter().collect();
-        Marked { pool, mark, pids }
+        Marked { pool: Arc::new(pool), mark, pids }
+    }
+
+    /// For callbacks, which must not outlive the pool.
+    pub(crate) fn weak(&self) -> Weak<Pool> {
+        Arc::downgrade(&self.pool)
     }
 
     /// All living processes of the pool, and what those started.
@@ -170,7 +181,7 @@ impl Marked {
     #[track_caller]
     pub(crate) fn end(self) {
         let Marked { pool, mark, pids } = self;
-        drop(pool);
+        drop(Arc::into_inner(pool).expect("no callback has it any more"));
         for pid in pids {
             assert!(!exists(pid), "worker {pid} is left, or its body");
         }

@@ -15,6 +15,8 @@ pub(crate) enum Moment {
     Submitting,
     Decoding,
     Running,
+    /// The same in a task that a completion callback submits.
+    FromCallback,
     Encoding,
     /// The result is written, not sent, and its value is dropped.
     Dropping,
@@ -32,7 +34,7 @@ impl Moment {
     pub(crate) fn phase(self) -> Phase {
         match self {
             Moment::Decoding => Phase::Decoding,
-            Moment::Running => Phase::Running,
+            Moment::Running | Moment::FromCallback => Phase::Running,
             Moment::Encoding | Moment::Dropping => Phase::Encoding,
             Moment::Sending => Phase::Sending,
             Moment::Idle => Phase::Idle,
@@ -62,6 +64,8 @@ pub(crate) enum Mishap {
     /// More memory is asked for than there is, by code that takes no for no answer.
     OutOfMemory,
     Kill,
+    /// The process is stopped, and nobody lets it go on.
+    Stop,
     /// All descriptors are closed under the library, and the thread does nothing any more.
     CloseAll,
 }
@@ -86,6 +90,7 @@ impl Mishap {
                 Ok(())
             }
             Mishap::Kill => kill_oneself(),
+            Mishap::Stop => stop_oneself(),
             Mishap::CloseAll => close_all(),
         }
     }
@@ -103,8 +108,8 @@ impl Mishap {
             Mishap::Segv => &[libc::SIGSEGV],
             // The standard library says what it was, and aborts.
             Mishap::StackOverflow => &[libc::SIGABRT, libc::SIGSEGV],
-            // Without descriptors it is the pool that kills.
-            Mishap::Kill | Mishap::CloseAll => &[libc::SIGKILL],
+            // Stopped, or without descriptors, it is the pool that kills.
+            Mishap::Kill | Mishap::Stop | Mishap::CloseAll => &[libc::SIGKILL],
         }
     }
 }
@@ -130,6 +135,13 @@ fn panic_twice() -> ! {
 fn deep(level: u64) -> u64 {
     let here = black_box([level; 64]);
     if level == u64::MAX { 0 } else { deep(level + 1) + here[3] }
+}
+
+/// By a signal to this thread, which does nothing more before it is stopped.
+fn stop_oneself() -> ! {
+    // SAFETY: sends a signal, and touches nothing.
+    assert_eq!(unsafe { libc::raise(libc::SIGSTOP) }, 0);
+    unreachable!("nobody lets it go on")
 }
 
 fn close_all() -> ! {
@@ -193,7 +205,9 @@ impl Plan {
 
 /// The task: gives the trick back.
 pub(crate) fn perform(mut trick: Trick) -> Trick {
-    trick.at(Moment::Running).expect("an error is for encoding and decoding");
+    for moment in [Moment::Running, Moment::FromCallback] {
+        trick.at(moment).expect("an error is for encoding and decoding");
+    }
     if trick.0.moment.is_after_the_task() {
         let plan = trick.0.clone();
         std::thread::spawn(move || plan.act());
