@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use common::{eventually, is_dead, processes, quiet, signal, state, unique};
+use common::{eventually, is_dead, processes, quiet, signal, state, stop, unique};
 use pannier::{Error, ExitStatus, Pool, PoolBuilder, StartFailure, StartMethod, TaskError};
 use play::{BOUND, PART, Play, this_program};
 use runner::{Test, say};
@@ -306,31 +306,13 @@ fn files_in_shared_memory() -> Vec<std::path::PathBuf> {
     paths.filter(ours).collect()
 }
 
-fn stop(pids: &[u32]) {
-    for &pid in pids {
-        signal(pid, Signal::STOP);
-        // Each of its threads: the kernel counts it as stopped only then.
-        eventually("it is stopped", || threads_of(pid).iter().all(|&state| state == 'T'));
-    }
-}
-
-/// The states of a process's threads, by proc_pid_stat(5).
-fn threads_of(pid: u32) -> Vec<char> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
-    let state = |entry: std::io::Result<std::fs::DirEntry>| {
-        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
-        stat.rsplit_once(')')?.1.trim_start().chars().next()
-    };
-    entries.filter_map(state).collect()
-}
-
 /// This process takes the place of their parent, in the same session: their groups are no orphans, so
 /// the kernel does not wake them.
 fn stopped_and_inherited() {
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).expect("any process may");
     let mut play = Play::start("forking parent");
-    stop(&play.numbers("worker"));
+    play.numbers("worker").into_iter().for_each(stop);
     play.program.kill().expect("it is there");
     play.leaves_nobody();
     rustix::process::set_child_subreaper(None).expect("as above");
@@ -345,8 +327,8 @@ fn stopped_server() {
         !workers.contains(&pid) && state(pid).is_some_and(|(_, parent)| parent == program)
     };
     let server: Vec<u32> = play.cast().into_iter().filter(is_server).collect();
-    assert_eq!(server.len(), 1, "{server:?}");
-    stop(&server);
+    let [server] = server[..] else { panic!("one server: {server:?}") };
+    stop(server);
     play.program.kill().expect("it is there");
     play.leaves_nobody();
 }

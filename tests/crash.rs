@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, kill_oneself, pass,
-    pass_through, quiet, signal, state, tell, watchdog,
+    pass_through, quiet, signal, stop, tell, watchdog,
 };
 use pannier::{Buffer, ExitStatus, JoinHandle, Phase, Pool, TaskError};
 use rustix::process::Signal;
@@ -262,8 +262,7 @@ fn a_stopped_worker_is_ended_by_killing_its_task() {
     let stopped = pool.submit(pass_through, gate.name());
     let behind = pool.submit(|()| attempt(), ());
     let arrival = gate.arrival();
-    signal(arrival.number, Signal::STOP);
-    eventually("the worker is stopped", || state(arrival.number).is_some_and(|(s, _)| s == 'T'));
+    stop(arrival.number);
     stopped.kill();
     assert!(matches!(failure(stopped), TaskError::Killed));
     assert_eq!(join(behind).unwrap(), 1);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, pass, pass_through,
-    signal, state, tell, watchdog,
+    signal, state, stop, tell, watchdog,
 };
 use group::Group;
 use pannier::{Buffer, Error, ExitStatus, JoinHandle, Pool, Shutdown, TaskError};
@@ -38,11 +38,6 @@ fn runner() -> (u32, u32) {
 /// So many empty tasks that a worker is sent many at a time.
 fn warm(pool: &Pool) {
     (0..300).for_each(|_| join(pool.submit(|()| (), ())).expect("an empty task"));
-}
-
-fn stop(pid: u32) {
-    signal(pid, Signal::STOP);
-    eventually("it is stopped", || state(pid).is_some_and(|(state, _)| state == 'T'));
 }
 
 /// Numbers that look random (xorshift), from a seed that is told when a test fails.

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use common::{
-    DEADLINE, Gate, Marked, attempt, eventually, failure, join, kill_oneself, pass, signal,
+    DEADLINE, Gate, Marked, attempt, eventually, failure, join, kill_oneself, pass, signal, stop,
     watchdog,
 };
 use pannier::{Buffer, JoinHandle, Pool, Shutdown, TaskError, TrySubmitError};
@@ -96,9 +96,9 @@ fn items_of_a_chunk_have_their_time_each_for_itself() {
 fn a_stopped_worker_is_ended_by_the_timeout_of_its_task() {
     let mut pool = Marked::build(Pool::builder().workers(1));
     let gate = Gate::new();
-    let task = pool.task().timeout(SHORT * 2).submit(|gate: String| pass(&gate), gate.name());
+    let task = pool.task().timeout(SHORT * 5).submit(|gate: String| pass(&gate), gate.name());
     let arrival = gate.arrival();
-    signal(arrival.number, Signal::STOP);
+    stop(arrival.number);
     assert!(matches!(failure(task), TaskError::TimedOut { .. }));
     pool.is_whole_without(&[arrival.number]);
     pool.end();
@@ -108,7 +108,7 @@ fn a_stopped_worker_is_ended_by_the_timeout_of_its_task() {
 fn work_that_a_stopped_worker_has_not_begun_runs_elsewhere_uncharged() {
     let mut pool = Marked::build(Pool::builder().workers(1).attempts(1));
     let stopped = pool.worker_pids()[0];
-    signal(stopped, Signal::STOP);
+    stop(stopped);
     let task = pool.task().timeout(SHORT).submit(|()| attempt(), ());
     assert_eq!(join(task).expect("the next worker runs it"), 1);
     pool.is_whole_without(&[stopped]);

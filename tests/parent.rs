@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Gate, eventually, is_dead, quiet, signal, unique};
+use common::{Gate, eventually, is_dead, quiet, stop, unique};
 use pannier::{Buffer, Error, ExitStatus, Pool, TaskError};
 use play::{BOUND, PART, Play, this_program};
 use runner::{Test, say};
@@ -297,23 +297,9 @@ fn killed_again_and_again() {
 fn stopped_ends_with_parent() {
     let mut play = Play::start("parent");
     let workers = play.numbers("worker");
-    for &pid in &workers {
-        signal(pid, Signal::STOP);
-        // Each of its threads: the kernel counts it as stopped only then.
-        eventually("it is stopped", || threads_of(pid).iter().all(|&state| state == 'T'));
-    }
+    workers.into_iter().for_each(stop);
     play.program.kill().expect("it is there");
     play.leaves_nobody();
-}
-
-/// The states of a process's threads, by proc_pid_stat(5).
-fn threads_of(pid: u32) -> Vec<char> {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it is there");
-    let state = |entry: std::io::Result<std::fs::DirEntry>| {
-        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
-        stat.rsplit_once(')')?.1.trim_start().chars().next()
-    };
-    entries.filter_map(state).collect()
 }
 
 fn end_with_exit() {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use common::{
-    Gate, Marked, eventually, failure, is_dead, join, pass_through, signal, state, watchdog,
+    Gate, Marked, eventually, failure, is_dead, join, pass_through, signal, state, stop, watchdog,
 };
 use pannier::{
     Buffer, Error, ExitStatus, Function, Pool, PoolBuilder, RemoteError, StartFailed, StartFailure,
@@ -268,8 +268,7 @@ fn a_fork_server_that_is_killed_idle_is_replaced_when_it_is_needed_and_nobody_no
 fn a_fork_server_that_dies_with_a_request_costs_a_restart_and_no_worker() {
     let mut pool = Marked::build(forking().workers(2));
     let (server, pids) = (server_of(&pool), pool.worker_pids());
-    signal(server, Signal::STOP);
-    eventually("it is stopped", || state(server).is_some_and(|(state, _)| state == 'T'));
+    stop(server);
     signal(pids[0], Signal::KILL);
     // The other worker is heard while the start waits.
     let twice = |x: u32| 2 * x;
@@ -288,7 +287,7 @@ fn a_fork_server_that_dies_with_a_request_costs_a_restart_and_no_worker() {
 fn a_pool_with_a_fork_server_that_is_stopped_can_be_dropped() {
     let pool = Marked::build(forking().workers(2));
     let (server, pids) = (server_of(&pool), pool.worker_pids());
-    signal(server, Signal::STOP);
+    stop(server);
     signal(pids[0], Signal::KILL);
     eventually("the death is told", || pool.worker_pids().len() == 1);
     pool.end();

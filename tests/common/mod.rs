@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use pannier::{JoinHandle, Pool, PoolBuilder, TaskError};
+use rustix::process::Signal;
 
 pub(crate) use self::proc::*;
 
@@ -28,6 +29,13 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Stops a process, and waits until all of it is stopped.
+#[track_caller]
+pub(crate) fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    eventually("it is stopped", || is_stopped(pid));
 }
 
 /// The result of a task, in time.

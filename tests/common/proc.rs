@@ -5,8 +5,6 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-use super::eventually;
-
 /// All processes, zombies included.
 pub(crate) fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").expect("proc is mounted");
@@ -47,13 +45,6 @@ pub(crate) fn environment(pid: u32) -> Vec<String> {
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
     rustix::process::kill_process(pid, signal).expect("the process is there");
-}
-
-/// Stops a process, and waits until all of it is stopped.
-#[track_caller]
-pub(crate) fn stop(pid: u32) {
-    signal(pid, Signal::STOP);
-    eventually("it is stopped", || is_stopped(pid));
 }
 
 /// Whether each thread of a process is stopped: the kernel counts it as stopped only then.
