@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{
     Gate, Marked, attempt, eventually, failure, join, kill_oneself, lies_in_shared_memory, pass,
-    shared_maps, tell,
+    rights, shared_maps, tell,
 };
 use pannier::{Buffer, Error, Pool, TaskError, ValueError};
 use serde::{Deserialize, Serialize};
@@ -29,14 +29,7 @@ fn looks_shared(column: Buffer<f64>) -> (bool, bool) {
 }
 
 fn is_read_only(address: usize) -> bool {
-    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc is mounted");
-    let around = |line: &&str| {
-        let (start, end) =
-            line.split_once(' ').and_then(|(r, _)| r.split_once('-')).expect("a range");
-        let parse = |text| usize::from_str_radix(text, 16).expect("an address");
-        (parse(start)..parse(end)).contains(&address)
-    };
-    maps.lines().find(around).is_some_and(|line| line.contains(" r--s "))
+    rights(address).as_deref() == Some("r--s")
 }
 
 // ── no copy ──────────────────────────────────────────────────────────────────

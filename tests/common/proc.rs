@@ -1,6 +1,7 @@
 //! What the kernel tells of processes, descriptors and maps.
 
 use std::fs;
+use std::ops::Range;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal};
@@ -77,15 +78,28 @@ pub(crate) fn count(directory: &str) -> usize {
 }
 
 /// The maps of memory objects without a name in the file system.
-pub(crate) fn shared_maps() -> Vec<std::ops::Range<usize>> {
+pub(crate) fn shared_maps() -> Vec<Range<usize>> {
     let maps = fs::read_to_string("/proc/self/maps").expect("proc is mounted");
-    let shared = maps.lines().filter(|line| line.contains("memfd:"));
-    let range = |line: &str| {
-        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+    maps.lines().filter(|line| line.contains("memfd:")).map(|line| map_of(line).0).collect()
+}
+
+/// What this process may do with the memory at an address, by proc_pid_maps(5); `None` if nothing is
+/// mapped there.
+pub(crate) fn rights(address: usize) -> Option<String> {
+    let maps = fs::read_to_string("/proc/self/maps").expect("proc is mounted");
+    let (_, rights) = maps.lines().map(map_of).find(|(range, _)| range.contains(&address))?;
+    Some(rights.to_owned())
+}
+
+/// A line of proc_pid_maps(5).
+fn map_of(line: &str) -> (Range<usize>, &str) {
+    let parts = || {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
         let parse = |text| usize::from_str_radix(text, 16).ok();
-        Some(parse(start)?..parse(end)?)
+        Some((parse(start)?..parse(end)?, words.next()?))
     };
-    shared.map(|line| range(line).expect("a line of proc_pid_maps(5)")).collect()
+    parts().expect("a line of proc_pid_maps(5)")
 }
 
 /// Whether all these bytes lie in shared memory, by what the kernel says.
