@@ -7,9 +7,9 @@ mod common;
 use std::path::PathBuf;
 
 use common::{
-    Gate, Marked, eventually, failure, join, kill_oneself, pass, rights, signal, watchdog,
+    Arrival, Gate, Marked, eventually, failure, join, kill_oneself, pass, rights, signal, watchdog,
 };
-use pannier::{Buffer, Error, Pool, PoolBuilder, Shutdown, TaskError};
+use pannier::{Buffer, Error, Function, JoinHandle, Pool, PoolBuilder, Shutdown, TaskError};
 use rustix::process::Signal;
 
 pannier::premain!();
@@ -32,6 +32,17 @@ fn next_of(bytes: &Buffer<u8>) -> Buffer<u8> {
 
 fn sum(bytes: &Buffer<u8>) -> u64 {
     bytes.iter().map(|&byte| u64::from(byte)).sum()
+}
+
+/// A task that waits at a gate with three mebibytes, and then does something with them.
+fn held(pool: &Pool, then: impl Function<Buffer<u8>, u64>) -> (JoinHandle<u64>, Arrival) {
+    let gate = Gate::new();
+    let task = move |(gate, bytes): (String, Buffer<u8>)| {
+        pass(&gate);
+        then(bytes)
+    };
+    let task = pool.submit(task, (gate.name(), bytes(3, 1)));
+    (task, gate.arrival())
 }
 
 fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -78,17 +89,7 @@ fn a_map_takes_its_results_before_it_asks_for_more_memory() {
 fn what_a_task_leaves_behind_when_it_dies_is_waited_for() {
     let _alive = watchdog();
     let pool = Marked::build(limited(1, 4).attempts(1));
-    let gate = Gate::new();
-    let doomed = pool.submit(
-        |(gate, bytes): (String, Buffer<u8>)| {
-            pass(&gate);
-            drop(bytes);
-            kill_oneself()
-        },
-        (gate.name(), bytes(3, 1)),
-    );
-    let doomed: pannier::JoinHandle<()> = doomed;
-    let arrival = gate.arrival();
+    let (doomed, arrival) = held(&pool, |_| kill_oneself());
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| pool.alloc::<u8>(3 * MIB).map(|_| ()));
         eventually("somebody waits", || pool.stats().memory_waits > 0);
@@ -172,15 +173,7 @@ fn nobody_waits_for_more_than_there_can_be() {
 fn a_pool_that_must_not_wait_refuses_at_once() {
     let _alive = watchdog();
     let pool = Marked::build(limited(1, 4).wait_for_memory(false));
-    let gate = Gate::new();
-    let busy = pool.submit(
-        |(gate, bytes): (String, Buffer<u8>)| {
-            pass(&gate);
-            sum(&bytes)
-        },
-        (gate.name(), bytes(3, 1)),
-    );
-    let arrival = gate.arrival();
+    let (busy, arrival) = held(&pool, |bytes| sum(&bytes));
     assert!(matches!(pool.alloc::<u8>(2 * MIB), Err(Error::OutOfMemory { .. })));
     drop(arrival);
     assert_eq!(join(busy).expect("it was let through"), 3 * MIB as u64);
@@ -222,15 +215,7 @@ fn of_workers_that_wait_for_each_other_one_is_refused_and_the_others_go_on() {
 fn whoever_waits_is_told_of_the_end_of_the_pool() {
     let _alive = watchdog();
     let pool = Marked::build(limited(1, 4));
-    let gate = Gate::new();
-    let busy = pool.submit(
-        |(gate, bytes): (String, Buffer<u8>)| {
-            pass(&gate);
-            sum(&bytes)
-        },
-        (gate.name(), bytes(3, 1)),
-    );
-    let arrival = gate.arrival();
+    let (busy, arrival) = held(&pool, |bytes| sum(&bytes));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| pool.submit(|bytes: Buffer<u8>| sum(&bytes), bytes(2, 1)));
         eventually("somebody waits", || pool.stats().memory_waits > 0);
