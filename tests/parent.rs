@@ -5,6 +5,8 @@
 
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
+#[path = "common/family.rs"]
+mod family;
 #[path = "common/play.rs"]
 mod play;
 #[expect(dead_code, reason = "the example shows more")]
@@ -13,29 +15,27 @@ mod rounds;
 #[path = "common/runner.rs"]
 mod runner;
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Gate, eventually, is_dead, quiet, stop, unique};
-use pannier::{Buffer, Error, ExitStatus, Pool, TaskError};
-use play::{BOUND, PART, Play, this_program};
+use common::{Gate, eventually, is_dead, stop, unique};
+use family::{ends_when_killed, parent, parent_with_workers, refused, wait_for_the_end};
+use pannier::{Buffer, Pool, StartMethod};
+use play::{PART, Play, this_program};
 use runner::{Test, say};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal};
 
 /// In a program that is to lose its file: another one takes its place.
 const REPLACED: &str = "PANNIER_TEST_REPLACED";
 /// In a worker that is to come late: the gate where it waits before `init`.
 const LATE: &str = "PANNIER_TEST_LATE";
 
-const TESTS: [Test; 13] = [
-    ("workers_and_their_children_end_with_their_parent", end_with_parent),
+const TESTS: [Test; 11] = [
+    ("workers_and_their_children_end_with_their_parent", || ends_when_killed("parent")),
     ("workers_that_start_while_their_parent_dies_end_too", start_without_parent),
     ("after_everything_is_killed_at_once_the_next_start_finds_nothing", killed_at_once),
     ("what_other_programs_of_the_same_user_do_at_their_end_touches_nobody_else", others_end),
-    ("deaths_are_seen_where_children_are_not_waited_for", ignored_children),
-    ("deaths_are_seen_where_somebody_else_waits_for_all_children", stolen_children),
     ("a_program_whose_file_is_deleted_or_replaced_goes_on_with_what_it_was", file_is_gone),
     ("a_parent_that_is_killed_again_and_again_leaves_nobody", killed_again_and_again),
     ("a_stopped_worker_ends_with_its_parent", stopped_ends_with_parent),
@@ -70,11 +70,11 @@ fn play(part: &str) {
     match part {
         "parent" => {
             pannier::init();
-            parent();
+            parent(Pool::builder());
         }
         "parent that exits" => {
             pannier::init();
-            let pool = parent_with_workers();
+            let pool = parent_with_workers(Pool::builder());
             // Without dropping the pool.
             std::mem::forget(pool);
             std::process::exit(0);
@@ -100,84 +100,14 @@ fn play(part: &str) {
         }
         "loses its file" => {
             pannier::init();
-            let file = this_program();
-            std::fs::remove_file(&file).expect("a copy of ours");
-            if std::env::var_os(REPLACED).is_some() {
-                std::fs::copy("/bin/false", &file).expect("the name is free");
-            }
-            thread_that_ends();
+            loses_its_file();
         }
         "keeps buffers" => {
             pannier::init();
             keeper_of_buffers();
         }
-        "loses a worker" => {
-            pannier::init();
-            loses_a_worker();
-        }
-        "loses a worker to another" => {
-            pannier::init();
-            std::thread::spawn(|| {
-                loop {
-                    // Also when there is no child just now.
-                    let _somebody = rustix::process::wait(WaitOptions::empty());
-                }
-            });
-            loses_a_worker();
-        }
         other => panic!("no such part: {other}"),
     }
-}
-
-/// A pool with a busy worker, an idle one, one with a child, and one that started a group.
-fn parent_with_workers() -> Pool {
-    let pool = Pool::builder().workers(4).build().expect("workers start");
-    let child = |()| quiet("sleep", &["1000"]).spawn().map(|child| child.id()).ok();
-    let child = pool.submit(child, ()).join().expect("a task").expect("sleep is installed");
-    let busy = |()| -> () {
-        let mut number = 0_u64;
-        loop {
-            number = std::hint::black_box(number + 1);
-        }
-    };
-    drop(pool.submit(busy, ()));
-    // Deaf to the signal that the kernel sends at the parent's death.
-    let deaf = |()| -> () {
-        let mut child =
-            quiet("sh", &["-c", "trap '' TERM HUP; sleep 1000"]).spawn().expect("sh is installed");
-        let _never = child.wait();
-    };
-    drop(pool.submit(deaf, ()));
-    let pids = pool.worker_pids();
-    assert_eq!(pids.len(), 4);
-    for pid in pids {
-        say(&format!("worker {pid}"));
-    }
-    say(&format!("child {child}"));
-    pool
-}
-
-fn parent() {
-    let pool = parent_with_workers();
-    say("ready");
-    wait_for_the_end();
-    drop(pool);
-}
-
-/// Until the test has no more interest in this process.
-fn wait_for_the_end() {
-    let _over = std::io::stdin().read(&mut [0]);
-}
-
-fn refused(built: &pannier::Result<Pool>) {
-    let text = match built {
-        Ok(_) => "built".to_owned(),
-        Err(Error::NotInitialised) => "not initialised".to_owned(),
-        Err(other) => format!("{other:?}"),
-    };
-    say(&text);
-    say("ready");
-    wait_for_the_end();
 }
 
 /// A worker's environment keeps its marker here; what its tasks start is no worker for that.
@@ -193,6 +123,19 @@ fn threads() {
     }
     say("ready");
     wait_for_the_end();
+}
+
+fn loses_its_file() {
+    let file = this_program();
+    std::fs::remove_file(&file).expect("a copy of ours");
+    if std::env::var_os(REPLACED).is_some() {
+        std::fs::copy("/bin/false", &file).expect("the name is free");
+    }
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = Pool::builder().workers(2).start_method(method).build().expect("workers start");
+        assert_eq!(pool.submit(|x: u32| x + 1, 1).join().expect("a task"), 2);
+    }
+    say("ready");
 }
 
 fn thread_that_ends() {
@@ -225,63 +168,10 @@ fn keeper_of_buffers() {
     assert_eq!(again, result);
 }
 
-/// In a host that keeps the exit status of its children from everybody.
-fn loses_a_worker() {
-    let pool = Pool::builder().workers(2).attempts(1).build().expect("workers start");
-    for mishap in 0..10 {
-        let end = |mishap: i32| -> () {
-            if mishap % 2 == 0 { std::process::abort() } else { std::process::exit(mishap) }
-        };
-        let died = pool.submit(end, mishap).join();
-        let Err(TaskError::WorkerDied(death)) = died else { panic!("{died:?}") };
-        // Whoever was first has it, and the other is told nothing.
-        let known = match death.status {
-            ExitStatus::Unknown => true,
-            ExitStatus::Exited(code) => code == mishap,
-            ExitStatus::Signaled { signal, .. } => signal == libc::SIGABRT,
-            _ => false,
-        };
-        assert!(known, "{death}");
-        assert_eq!(pool.submit(|x: u32| x + 1, 1).join().expect("a task"), 2);
-    }
-    pool.shutdown(pannier::Shutdown::Graceful, BOUND).expect("nobody remains");
-    say("ready");
-}
-
 // ── the tests ────────────────────────────────────────────────────────────────
 
 /// How long a program that must not multiply is watched.
 const WATCH: Duration = Duration::from_secs(5);
-
-fn end_with_parent() {
-    let mut play = Play::start("parent");
-    let (workers, child) = (play.numbers("worker"), play.numbers("child"));
-    assert_eq!((workers.len(), child.len()), (4, 1), "{:?}", play.said);
-    assert!(workers.iter().chain(&child).all(|&pid| !is_dead(pid)));
-    let in_files = files_in_shared_memory();
-    assert!(in_files.is_empty(), "{in_files:?}");
-    play.program.kill().expect("it is there");
-    let began = Instant::now();
-    eventually("the workers are gone", || workers.iter().all(|&pid| is_dead(pid)));
-    eventually("the child of a worker is gone", || is_dead(child[0]));
-    assert!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
-    play.leaves_nobody();
-    let in_files = files_in_shared_memory();
-    assert!(in_files.is_empty(), "{in_files:?}");
-}
-
-/// Files of this library's in the places where names of shared memory live.
-fn files_in_shared_memory() -> Vec<std::path::PathBuf> {
-    let entries =
-        ["/dev/shm", "/tmp"].into_iter().filter_map(|place| std::fs::read_dir(place).ok());
-    let paths = entries.flatten().flatten().map(|entry| entry.path());
-    let ours = |path: &std::path::PathBuf| {
-        path.file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| name.starts_with("pannier"))
-    };
-    paths.filter(ours).collect()
-}
 
 /// The body of `examples/parent`, whose figures say how soon.
 fn killed_again_and_again() {
@@ -347,7 +237,7 @@ fn start_without_parent() {
 }
 
 fn killed_at_once() {
-    let before = files_in_shared_memory();
+    let before = rounds::names();
     for _ in 0..3 {
         let play = Play::start("parent");
         // Also what a worker was just about to start: with parent and worker gone at once, nobody is
@@ -361,7 +251,7 @@ fn killed_at_once() {
             cast.is_empty()
         });
         play.leaves_nobody();
-        assert_eq!(files_in_shared_memory(), before);
+        assert_eq!(rounds::names(), before);
     }
     let mut next = Play::start("thread ends");
     assert!(next.program.wait().expect("it ends").success());
@@ -393,21 +283,6 @@ fn file_is_gone() {
         assert!(status.success(), "replaced: {is_replaced}");
         play.leaves_nobody();
     }
-}
-
-fn ignored_children() {
-    // An ignored signal stays ignored in what is executed next.
-    let mut command = Command::new("sh");
-    command.args(["-c", "trap '' CHLD; exec \"$0\""]).arg(this_program());
-    let mut play = Play::begin("loses a worker", command).listen();
-    assert!(play.program.wait().expect("it ends").success());
-    play.leaves_nobody();
-}
-
-fn stolen_children() {
-    let mut play = Play::start("loses a worker to another");
-    assert!(play.program.wait().expect("it ends").success());
-    play.leaves_nobody();
 }
 
 fn thread_ends() {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use common::{
     DEADLINE, Gate, children, eventually, failure, join, kill_oneself, pass_through, quiet, signal,
 };
-use pannier::{ExitStatus, Pool, Shutdown, TaskError};
+use pannier::{ExitStatus, Pool, Shutdown, StartMethod, TaskError};
 use play::{PART, Play};
 use runner::{Test, say};
 use rustix::process::{Signal, WaitOptions, getpid, set_child_subreaper, wait};
@@ -140,38 +140,52 @@ fn reap_all() {
     });
 }
 
-/// Workers die in ways that this program does not see the kernel's account of.
-#[expect(clippy::zombie_processes, reason = "what a worker leaves behind dies with it")]
+/// Workers die in ways that this program does not see the kernel's account of, however they came to be.
 fn bear_deaths() {
-    let pool = Pool::builder().workers(2).attempts(1).build().expect("workers start");
-    for _ in 0..10 {
-        let exits = failure(pool.submit(|()| -> () { std::process::exit(3) }, ()));
-        assert_died(&exits, ExitStatus::Exited(3));
-        let leaves_a_child = |()| -> () {
-            quiet("sleep", &["1000"]).spawn().expect("sleep is installed");
-            kill_oneself()
-        };
-        let error = failure(pool.submit(leaves_a_child, ()));
-        let TaskError::WorkerDied(death) = &error else { panic!("{error:?}") };
-        let killed = matches!(death.status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
-        assert!(killed || death.status == ExitStatus::Unknown, "{death}");
-        eventually("all workers are there", || pool.worker_pids().len() == 2);
-        let idle = pool.worker_pids()[0];
-        signal(idle, Signal::KILL);
-        eventually("it is replaced", || {
-            let pids = pool.worker_pids();
-            pids.len() == 2 && !pids.contains(&idle)
-        });
-        assert_eq!(join(pool.submit(|x: u32| x + 1, 5)).expect("a task"), 6);
+    for method in [StartMethod::Spawn, StartMethod::ForkServer] {
+        let pool = Pool::builder().workers(2).attempts(1).start_method(method);
+        let pool = pool.build().expect("workers start");
+        (0..10).for_each(|code| bear_some_deaths(&pool, code));
+        drop(pool);
+        eventually("no child is left", || children().is_empty());
     }
-    drop(pool);
-    eventually("no child is left", || children().is_empty());
     say("ready");
 }
 
-fn assert_died(error: &TaskError, status: ExitStatus) {
+#[expect(clippy::zombie_processes, reason = "what a worker leaves behind dies with it")]
+fn bear_some_deaths(pool: &Pool, code: i32) {
+    let exits = failure(pool.submit(|code: i32| -> () { std::process::exit(code) }, code));
+    assert_died(&exits, |status| status == ExitStatus::Exited(code));
+    let leaves_a_child = |()| -> () {
+        quiet("sleep", &["1000"]).spawn().expect("sleep is installed");
+        std::process::abort()
+    };
+    let aborts = failure(pool.submit(leaves_a_child, ()));
+    let by_abort = |status| matches!(status, ExitStatus::Signaled { signal: libc::SIGABRT, .. });
+    assert_died(&aborts, by_abort);
+    eventually("all workers are there", || pool.worker_pids().len() == 2);
+    let idle = pool.worker_pids()[0];
+    signal(idle, Signal::KILL);
+    eventually("it is replaced", || {
+        let pids = pool.worker_pids();
+        pids.len() == 2 && !pids.contains(&idle)
+    });
+    assert_eq!(join(pool.submit(|x: u32| x + 1, 5)).expect("a task"), 6);
+}
+
+/// Whatever became of a worker's body, its death is told, and its status unless the kernel is old.
+fn assert_died(error: &TaskError, is_wanted: impl Fn(ExitStatus) -> bool) {
     let TaskError::WorkerDied(death) = error else { panic!("{error:?}") };
-    assert!([status, ExitStatus::Unknown].contains(&death.status), "{death}");
+    let is_lost = death.status == ExitStatus::Unknown && !remembers();
+    assert!(is_wanted(death.status) || is_lost, "{death}");
+}
+
+/// Whether the kernel remembers how a process ended that somebody has waited for: since 6.15.
+fn remembers() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (6, 15)
 }
 
 /// Ignores and blocks what it can, and says what its workers have of that.
@@ -207,10 +221,8 @@ fn quietly() {
     for how in [Shutdown::Graceful, Shutdown::Cancel, Shutdown::Kill] {
         let pool = Pool::builder().workers(2).attempts(1).build().expect("workers start");
         assert_eq!(join(pool.submit(|x: u32| x, 5)).expect("a task"), 5);
-        assert_died(
-            &failure(pool.submit(|()| -> () { std::process::exit(1) }, ())),
-            ExitStatus::Exited(1),
-        );
+        let exits = failure(pool.submit(|()| -> () { std::process::exit(1) }, ()));
+        assert_died(&exits, |status| status == ExitStatus::Exited(1));
         failure(pool.submit(|()| -> () { kill_oneself() }, ()));
         let endless = |()| -> () {
             loop {
