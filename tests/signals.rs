@@ -152,7 +152,6 @@ fn bear_deaths() {
     say("ready");
 }
 
-#[expect(clippy::zombie_processes, reason = "what a worker leaves behind dies with it")]
 fn bear_some_deaths(pool: &Pool, code: i32) {
     let exits = failure(pool.submit(|code: i32| -> () { std::process::exit(code) }, code));
     assert_died(&exits, |status| status == ExitStatus::Exited(code));
