@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     DEADLINE, Gate, Marked, attempt, eventually, failure, is_dead, join, pass, pass_through,
-    signal, state, stop, tell, watchdog,
+    signal, stop, tell, watchdog,
 };
 use group::Group;
 use pannier::{Buffer, Error, ExitStatus, JoinHandle, Pool, Shutdown, TaskError};

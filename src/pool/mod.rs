@@ -16,6 +16,8 @@ mod error;
 mod front;
 mod handle;
 mod hardening;
+#[cfg(test)]
+mod hostile;
 mod initializer;
 mod inner;
 mod memory;

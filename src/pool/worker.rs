@@ -109,7 +109,7 @@ fn connect(
 static SIDE: OnceLock<OwnedHere<WorkerSide>> = OnceLock::new();
 
 /// This worker; `None` in other processes, and in one that a task forked.
-fn here() -> Option<&'static WorkerSide> {
+pub(super) fn here() -> Option<&'static WorkerSide> {
     SIDE.get().filter(|side| side.is_here()).map(|side| &**side)
 }
 

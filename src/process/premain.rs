@@ -81,3 +81,7 @@ fn constructors_after(ours: Constructor) -> Vec<Constructor> {
     let after = table.iter().flatten().skip_while(|entry| !std::ptr::fn_addr_eq(**entry, ours));
     after.skip(1).copied().filter(|entry| !std::ptr::fn_addr_eq(*entry, ours)).collect()
 }
+
+// The unit tests of this crate have workers too.
+#[cfg(test)]
+premain!();
