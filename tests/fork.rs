@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "each test program uses its part")]
 mod common;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -156,6 +157,55 @@ fn what_a_forked_child_drops_stays_the_parents() {
     eventually("no block is in use", || pool.stats().blocks_live == 0);
     assert_eq!(pool.worker_pids(), pids);
     pool.end();
+}
+
+#[test]
+fn what_a_forked_child_maps_where_the_pools_memory_was_stays_its_own() {
+    const OWN: u8 = 0xA5;
+    let pool = Marked::new(1);
+    let mut data = pool.alloc::<u64>(100_000).unwrap();
+    data.fill(7);
+    let data = data.freeze();
+    let build = |()| pannier::alloc_zeroed::<u64>(100_000).expect("memory").freeze();
+    let result = join(pool.submit(build, ())).unwrap();
+    let holes = shared_maps();
+    let is_in_hole =
+        |buffer: &Buffer<u64>| holes.iter().any(|hole| hole.contains(&buffer.as_ptr().addr()));
+    assert!(is_in_hole(&data) && is_in_hole(&result));
+
+    let parts = std::mem::ManuallyDrop::new((pool, data, result));
+    in_forked_child(|checks| {
+        for hole in &holes {
+            let Some(own) = map_at(hole) else { return checks.holds(false) };
+            own.fill(OWN);
+        }
+        drop(std::mem::ManuallyDrop::into_inner(read_again(&parts)));
+        for hole in &holes {
+            // SAFETY: mapped above, readable, and nobody else's.
+            let own = unsafe { std::slice::from_raw_parts(address(hole).cast_const(), hole.len()) };
+            checks.holds(own.iter().all(|&byte| byte == OWN));
+        }
+    });
+    let (pool, data, result) = std::mem::ManuallyDrop::into_inner(parts);
+    assert!(data.iter().all(|&item| item == 7) && result.iter().all(|&item| item == 0));
+    drop((data, result));
+    eventually("no block is in use", || pool.stats().blocks_live == 0);
+    pool.end();
+}
+
+fn address(hole: &Range<usize>) -> *mut u8 {
+    std::ptr::with_exposed_provenance_mut(hole.start)
+}
+
+/// Memory of this process's own at a place where nothing is mapped; `None` if something is.
+fn map_at(hole: &Range<usize>) -> Option<&'static mut [u8]> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new map, which replaces none.
+    let start = unsafe { libc::mmap(address(hole).cast(), hole.len(), rights, flags, -1, 0) };
+    // SAFETY: mapped in the line above, for good, and known to nobody else.
+    (start.addr() == hole.start)
+        .then(|| unsafe { std::slice::from_raw_parts_mut(start.cast(), hole.len()) })
 }
 
 /// The same value once more, as a forked child has it.

@@ -5,11 +5,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use common::{
-    Gate, Marked, eventually, failure, is_dead, join, pass_through, signal, state, stop, watchdog,
+    DEADLINE, Gate, MARK, Marked, eventually, failure, is_dead, join, marked, pass_through, signal,
+    state, stop, unique, watchdog,
 };
 use pannier::{
     Buffer, Error, ExitStatus, Function, Pool, PoolBuilder, RemoteError, StartFailed, StartFailure,
@@ -420,4 +423,72 @@ fn a_command_that_ends_is_told_with_its_status_and_its_words() {
     assert!(matches!(failed.cause, StartFailure::Exited), "{failed}");
     assert_eq!(failed.status, ExitStatus::Exited(5));
     assert_eq!(failed.stderr_tail.as_deref().map(str::trim), Some("no worker here"));
+}
+
+// ── commands that are not what they should be ────────────────────────────────
+
+/// A folder for what a test needs, which goes with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(unique("start"));
+        std::fs::create_dir(&path).expect("a folder of its own");
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("it is ours");
+    }
+}
+
+/// This program as another build: its build-id is another one.
+fn another_build(folder: &Folder) -> PathBuf {
+    // A note (elf(5)): four bytes of name, twenty of content, of type NT_GNU_BUILD_ID.
+    const NOTE: &[u8; 16] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    let program = std::env::current_exe().expect("a program");
+    let mut bytes = std::fs::read(&program).expect("it can be read");
+    let at = bytes.windows(NOTE.len()).position(|window| window == NOTE).expect("a build-id");
+    bytes[at + NOTE.len()] ^= 1;
+    let other = folder.0.join("other");
+    // For the rights.
+    std::fs::copy(program, &other).expect("room for a copy");
+    std::fs::write(&other, bytes).expect("room for a copy");
+    other
+}
+
+#[test]
+fn a_command_that_is_another_build_is_told_so_and_leaves_nobody() {
+    let _patience = watchdog();
+    let folder = Folder::new();
+    let mark = unique("mark");
+    let command = Command::new(another_build(&folder));
+    let builder = Pool::builder().workers(2).worker_command(command).env(MARK, &mark);
+    let failed = refusal(builder);
+    assert!(matches!(failed.cause, StartFailure::WrongProgram), "{failed}");
+    assert!(failed.to_string().contains("another build"), "{failed}");
+    eventually("nobody is left", || marked(&mark).is_empty());
+}
+
+/// Ends three times at once, which would be tried again, and has a child and waits the fourth time.
+const SILENT: &str = "echo >> \"$0\"; [ $(wc -l < \"$0\") -lt 4 ] && exit 1; sleep 1000; :";
+
+#[test]
+fn a_command_that_never_answers_is_ended_in_time_with_its_children() {
+    let _patience = watchdog();
+    let (folder, mark) = (Folder::new(), unique("mark"));
+    let starts = folder.0.join("starts");
+    let mut command = Command::new("sh");
+    command.args(["-c", SILENT]).arg(&starts);
+    let began = Instant::now();
+    let failed = refusal(Pool::builder().workers(1).worker_command(command).env(MARK, &mark));
+    let StartFailure::TimedOut { after, .. } = failed.cause else { panic!("{failed}") };
+    assert!((after..after + DEADLINE).contains(&began.elapsed()), "{:?}", began.elapsed());
+    let is_killed = matches!(failed.status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
+    assert!(is_killed, "{failed}");
+    let starts = std::fs::read_to_string(starts).expect("it was started");
+    assert_eq!(starts.lines().count(), 4);
+    eventually("nobody is left", || marked(&mark).is_empty());
 }
