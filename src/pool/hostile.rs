@@ -213,6 +213,17 @@ fn blocks_that_a_worker_does_not_have_are_not_its_to_send() {
 }
 
 #[test]
+fn a_block_that_a_worker_has_is_its_to_send() {
+    // So it is for their blocks that the others are refused.
+    let scene = Scene::new();
+    let len = u64::try_from(LEN).expect("it is small");
+    let words = scene.refers_to(scene.block, u64::from(scene.block.index) * len, len);
+    let (result, deaths) = scene.hears("its own block", words);
+    assert!(matches!(result, Err(TaskError::Decode(_))), "{result:?}");
+    assert_eq!(deaths, 1, "its task ended twice");
+}
+
+#[test]
 fn a_range_beyond_a_block_is_not_read() {
     let len = u64::try_from(LEN).expect("it is small");
     let ranges =
