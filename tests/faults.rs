@@ -116,7 +116,8 @@ fn keep(data: Buffer<u64>) -> u64 {
 }
 
 /// Ends its worker when it is started first.
-fn strike(_: ()) -> u32 {
+fn strike(gate: String) -> u32 {
+    pass(&gate);
     let attempt = common::attempt();
     if attempt == 1 {
         common::kill_oneself();
@@ -182,7 +183,11 @@ fn session(builder: PoolBuilder) -> Stats {
     eventually("no other block is in use", || pool.stats().blocks_live <= 2);
     assert_eq!(join(text).expect("a text").len(), 100_000);
     // Now that each place has had its first worker for long enough.
-    let struck: Vec<_> = (0..STRUCK).map(|_| pool.submit(strike, ())).collect();
+    let gate = Gate::new();
+    let struck: Vec<_> = (0..STRUCK).map(|_| pool.submit(strike, gate.name())).collect();
+    // Each in a worker of its own: one that had died already would be tried again in the other's.
+    let arrivals = [0; 2].map(|_| gate.arrival());
+    drop((arrivals, gate));
     for handle in struck {
         assert!(join(handle).expect("a later attempt") >= 2);
     }
