@@ -163,8 +163,9 @@ fn bury(core: &mut Core, inner: &Inner, worker: WorkerId) {
     if core.peer(worker).is_none() {
         return quarantine::release(core, inner, worker);
     }
-    // Unless it has talked nonsense before. It is dead, so this comes to an end.
-    while receive::some(core, inner, worker.slot) {}
+    // Unless it has talked nonsense before. Once takes in all that its ring holds; what comes then is
+    // from somebody who got away from it, and would come for ever.
+    let _by_others = receive::some(core, inner, worker.slot);
     let Some(mut peer) = core.peers[worker.slot].take() else { return };
     fault!("parent.during_bury");
     let status = lay_to_rest(inner, &mut peer);
