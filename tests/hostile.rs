@@ -20,6 +20,7 @@ pannier::premain!();
 #[derive(Serialize)]
 enum Said {
     Released { blocks: Vec<()> },
+    NeedBlock { len: u64 },
 }
 
 /// A worker's ring of answers, in its own hands (`src/channel/line.rs` says what lies where).
@@ -160,4 +161,32 @@ fn a_dead_worker_whose_child_goes_on_answering_is_buried() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(join(pool.submit(u32::count_ones, 7)).ok(), Some(3));
     pool.end();
+}
+
+/// Asks for memory again and again, and takes no answer.
+fn asks_without_end(len: u64) {
+    let mut ring = Ring::take();
+    ring.fill(&Said::NeedBlock { len });
+    for _ in 0..2_000 {
+        assert!(ring.publish(128), "nobody listens any more");
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_worker_that_asks_for_memory_without_end_is_ended() {
+    // More than there can ever be, which is refused at once; and what is worth waiting for.
+    for len in [u64::MAX >> 1, 6 << 20] {
+        let builder = Pool::builder().workers(1).attempts(1).memory_limit(8 << 20);
+        let pool = Marked::build(builder.hardened(Hardening::new()));
+        let mut kept = pool.alloc::<u8>(6 << 20).expect("memory");
+        kept.fill(1);
+        let death = failure(pool.submit(asks_without_end, len));
+        assert!(matches!(death, TaskError::WorkerDied(_)), "{death}");
+        drop(kept);
+        assert_eq!(join(pool.submit(u32::count_ones, 7)).ok(), Some(3));
+        pool.end();
+    }
 }

@@ -179,6 +179,11 @@ impl ParentEnd {
         Ok(true)
     }
 
+    /// Messages that there was no room for yet.
+    pub(crate) fn backlog(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// How often the worker was woken.
     pub(crate) fn rung(&self) -> u64 {
         self.rung

@@ -57,6 +57,8 @@ pub(super) struct Peer {
     contexts: HashMap<u64, Vec<BlockName>>,
     /// Contexts that it was told to drop, and has not.
     forgetting: usize,
+    /// Blocks that it has asked for, without an answer.
+    asked: usize,
 }
 
 /// How far a worker has come.
@@ -122,6 +124,7 @@ impl Peer {
             attached: HashSet::new(),
             contexts: HashMap::new(),
             forgetting: 0,
+            asked: 0,
         }
     }
 
@@ -291,12 +294,23 @@ impl Peer {
         if self.end.revoke(claim) { self.sent.remove(at) } else { None }
     }
 
+    /// It asks for a block.
+    pub(super) fn asks(&mut self) {
+        self.asked += 1;
+    }
+
+    /// Blocks that it has asked for without having been answered, and answers that it does not take.
+    pub(super) fn unanswered(&self) -> usize {
+        self.asked + self.end.backlog()
+    }
+
     /// Gives the worker a block of its own arena, or says that there is none.
     pub(super) fn grant(
         &mut self,
         granted: Result<BlockName, (u64, u64)>,
         memory: &Memory,
     ) -> io::Result<SendState> {
+        self.asked = self.asked.saturating_sub(1);
         match granted {
             Ok(name) => {
                 self.attach_all(&[name], true, memory)?;

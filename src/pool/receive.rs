@@ -30,6 +30,9 @@ struct Nonsense;
 /// Blocks that one completion may name.
 const MAX_KEEPING: usize = 1 << 20;
 
+/// Blocks that a worker may ask for before it takes an answer: more than it has threads.
+const MAX_ASKED: usize = 1 << 14;
+
 /// Messages of one worker that are read in one go: more than its ring holds, and not without end.
 const AT_A_TIME: usize = 4096;
 
@@ -95,7 +98,13 @@ fn act(core: &mut Core, inner: &Inner, worker: WorkerId, record: &[u8]) -> Resul
             inner.memory.complete(slot, &sent, &[], &kept);
             core.wants.turn();
         }
-        ToParent::NeedBlock { len } => inner.want(core, Want { worker, len }),
+        ToParent::NeedBlock { len } => {
+            if peer.unanswered() > MAX_ASKED {
+                return Err(Nonsense);
+            }
+            peer.asks();
+            inner.want(core, Want { worker, len });
+        }
         ToParent::Released { blocks } => {
             let slot = peer.slot();
             inner.memory.release(slot, &blocks).map_err(|_| Nonsense)?;
