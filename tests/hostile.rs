@@ -190,3 +190,22 @@ fn a_worker_that_asks_for_memory_without_end_is_ended() {
         pool.end();
     }
 }
+
+/// Copies of each would be many times what the worker has.
+#[test]
+fn a_result_that_names_the_same_memory_again_and_again_is_copied_once() {
+    const LEN: usize = 1 << 20;
+    let pool = Marked::build(Pool::builder().workers(1).hardened(Hardening::new()));
+    let make = |count: usize| {
+        let mut block = pannier::alloc::<u8>(LEN).expect("memory");
+        block.fill(7);
+        let block = block.freeze();
+        (0..count).map(|at| block.slice(at..)).collect::<Vec<_>>()
+    };
+    let parts = join(pool.submit(make, 100)).expect("a result");
+    assert!(parts.iter().enumerate().all(|(at, part)| part.len() == LEN - at && part[0] == 7));
+    let stats = pool.stats();
+    assert_eq!((stats.payload_copies, stats.payload_copied_bytes), (1, LEN as u64));
+    drop(parts);
+    pool.end();
+}

@@ -5,9 +5,10 @@
 
 use super::error::{Panicked, StartFailed, StartFailure};
 use super::inner::Inner;
-use crate::channel::EntryName;
+use crate::channel::{EntryName, pool_limits};
 use crate::codec::{Body, CodecError, Copies};
 use crate::error::{Error, Result};
+use crate::frame::Limits;
 use crate::process::Confinement;
 use crate::task::{Function, PanicReport, name_of, once_entry_of};
 
@@ -164,21 +165,25 @@ pub(super) fn once_failure(report: &[u8]) -> StartFailure {
 /// The bodies of a result as they may be looked at.
 pub(super) fn trusted(
     pool: &Inner,
-    bodies: Vec<Body<'static>>,
+    mut bodies: Vec<Body<'static>>,
 ) -> Result<Vec<Body<'static>>, CodecError> {
-    if pool.confinement.is_none() {
-        return Ok(bodies);
+    if pool.confinement.is_some() {
+        let buffers = bodies.iter_mut().filter_map(|body| match body {
+            Body::Owned { buffer, .. } => Some(buffer),
+            Body::Borrowed { .. } => None,
+        });
+        let made = pool.memory.make_private(buffers.collect());
+        let (count, bytes) = made.map_err(|error| CodecError::Buffer(error.into()))?;
+        pool.counters.add_copies(Copies { count, bytes });
     }
-    bodies.into_iter().map(|body| private(pool, body)).collect()
+    Ok(bodies)
 }
 
-fn private(pool: &Inner, body: Body<'static>) -> Result<Body<'static>, CodecError> {
-    let Body::Owned { buffer, kind } = body else { return Ok(body) };
-    let (buffer, is_copied) =
-        pool.memory.private(buffer).map_err(|error| CodecError::Buffer(error.into()))?;
-    if is_copied {
-        let bytes = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-        pool.counters.add_copies(Copies { count: 1, bytes });
+/// What a result may be: of those that are not trusted nothing is copied again and again.
+pub(super) fn result_limits(pool: &Inner) -> Limits {
+    let limits = pool_limits();
+    if pool.confinement.is_none() {
+        return limits;
     }
-    Ok(Body::Owned { buffer, kind })
+    limits.repeat_bytes(Limits::default().repeat_bytes)
 }

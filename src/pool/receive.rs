@@ -21,7 +21,7 @@ use crate::channel::{
 };
 use crate::codec::{Body, Copies};
 use crate::frame::{Frame, Location};
-use crate::shm::BlockName;
+use crate::shm::{BlockName, Memory};
 use crate::sys::fault::fault;
 
 /// A message that a worker in its right mind does not send.
@@ -208,7 +208,7 @@ fn read_result(
                 memory.adopt(slot, range, name.generation).map_err(|_| Nonsense)?;
             names.push(name);
             // Copied before it is looked at: its writer could still change it.
-            copy = buffer.to_vec();
+            copy = Memory::read_while_it_changes(&buffer);
             &copy
         }
     };

@@ -5,10 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::error::{Panicked, TaskError, TaskInfo, ValueError};
-use super::hardening::trusted;
+use super::hardening::{result_limits, trusted};
 use super::inner::Inner;
 use super::pending::{Answer, Fault, RawResult, copy_of};
-use crate::channel::pool_limits;
 use crate::codec::{Bodies, CodecError, Data, Reader};
 use crate::frame::check_metadata;
 use crate::task::{Outcome, PanicReport};
@@ -60,7 +59,7 @@ fn decode<R: Data>(raw: RawResult, pool: &Inner, names: Vec<Names>) -> Vec<Resul
         Ok(bodies) => Bodies::new(bodies),
         Err(error) => return fail(&error),
     };
-    let limits = pool_limits();
+    let limits = result_limits(pool);
     let mut reader = Reader::new(&metadata, &bodies, &limits);
     let sound = check_metadata(&metadata, buffers, &limits)
         .map_err(CodecError::Frame)

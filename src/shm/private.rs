@@ -15,25 +15,80 @@ use crate::buffer::{self, Buffer};
 use crate::error::Result;
 
 impl Memory {
-    /// The same bytes where no worker can write: copied if they lie in a worker's arena, else as they
-    /// are. The copy lies in shared memory if there is room, so that another task can be given it.
-    pub(crate) fn private(self: &Arc<Self>, shared: Buffer<u8>) -> Result<(Buffer<u8>, bool)> {
-        if !self.is_of_worker(&shared) {
-            return Ok((shared, false));
+    /// Puts the same bytes in place of those that lie in a worker's arena, where no worker can write.
+    /// What overlaps is copied once: how much that is does not follow from what a worker says, but
+    /// from what it has. The copies, and their bytes.
+    ///
+    /// They lie in shared memory if there is room, so that another task can be given them.
+    pub(crate) fn make_private(
+        self: &Arc<Self>,
+        mut parts: Vec<&mut Buffer<u8>>,
+    ) -> Result<(u64, u64)> {
+        parts.retain(|part| self.is_of_worker(part));
+        parts.sort_by_key(|part| start_of(part));
+        let (mut rest, mut copies) = (&mut parts[..], (0, 0));
+        while !rest.is_empty() {
+            let (start, mut end) = (start_of(rest[0]), start_of(rest[0]));
+            let mut overlaps = |part: &&mut Buffer<u8>| {
+                let at = start_of(part);
+                let overlaps = at < end || at == start;
+                end = end.max(at + part.len());
+                overlaps
+            };
+            let count = rest.iter().position(|part| !overlaps(part)).unwrap_or(rest.len());
+            let (together, others) = rest.split_at_mut(count);
+            let bytes = self.copy_together(together)?;
+            copies = (copies.0 + 1, copies.1 + u64::try_from(bytes).unwrap_or(u64::MAX));
+            rest = others;
         }
-        let len = shared.len();
-        let mut copy = match self.alloc_inbound(len, false, Terms::IN_MEMORY) {
+        Ok(copies)
+    }
+
+    /// Copies parts of one range, of which each byte lies in a part; they are sorted by their start.
+    fn copy_together(self: &Arc<Self>, parts: &mut [&mut Buffer<u8>]) -> Result<usize> {
+        let start = parts.iter().map(|part| start_of(part)).min().unwrap_or(0);
+        let end = parts.iter().map(|part| start_of(part) + part.len()).max().unwrap_or(start);
+        // Whatever lies well in memory does so in the copy.
+        let lead = start % ALIGN;
+        let mut copy = match self.alloc_inbound(lead + end - start, false, Terms::IN_MEMORY) {
             Ok(block) => block,
-            Err(_) => buffer::alloc(len)?,
+            Err(_) => buffer::alloc(lead + end - start)?,
         };
-        let from = NonNull::from(&*shared).cast::<u8>();
-        // SAFETY: `from` is the start of `shared`, which lives until the end of this function and is
-        // as long as `copy`.
+        let mut done = start;
+        for part in parts.iter() {
+            let at = start_of(part);
+            let fresh = &part[done.saturating_sub(at).min(part.len())..];
+            let to = lead + (at + part.len() - fresh.len() - start);
+            let from = NonNull::from(fresh).cast::<u8>();
+            // SAFETY: `from` is the start of `fresh`, whose buffer lives until the end of this
+            // function, and which is as long as that part of `copy`.
+            unsafe { copy_while_it_changes(from, &mut copy[to..to + fresh.len()]) };
+            done = done.max(at + part.len());
+        }
+        let copy = copy.freeze();
+        for part in parts {
+            let at = lead + (start_of(part) - start);
+            **part = copy.slice(at..at + part.len());
+        }
+        Ok(end - start)
+    }
+
+    /// A copy of bytes that a worker may be writing, for this process alone.
+    pub(crate) fn read_while_it_changes(shared: &Buffer<u8>) -> Vec<u8> {
+        let mut copy = vec![0; shared.len()];
+        let from = NonNull::from(&**shared).cast::<u8>();
+        // SAFETY: `from` is the start of `shared`, which the caller has, and as long as `copy`.
         unsafe { copy_while_it_changes(from, &mut copy) };
-        Ok((copy.freeze(), true))
+        copy
     }
 }
 
+fn start_of(part: &Buffer<u8>) -> usize {
+    part.as_ptr().addr()
+}
+
+/// What bodies may rely on of their place.
+const ALIGN: usize = 64;
 const WORD: usize = size_of::<u64>();
 
 /// Copies by relaxed loads, so that a writer on the other side is no data race.
@@ -91,17 +146,23 @@ mod tests {
         }
     }
 
+    /// One buffer, and how much was copied for it.
+    fn private(memory: &Arc<Memory>, mut buffer: Buffer<u8>) -> (Buffer<u8>, (u64, u64)) {
+        let copies = memory.make_private(vec![&mut buffer]).unwrap();
+        (buffer, copies)
+    }
+
     #[test]
     fn a_workers_block_is_copied_and_an_own_one_is_not() {
         let memory = Memory::new(1 << 20);
         let own = memory.alloc_inbound(5000, true, Terms::ALL).unwrap().freeze();
-        let (same, copied) = memory.private(own.clone()).unwrap();
-        assert_eq!((same.as_ptr(), copied), (own.as_ptr(), false));
+        let (same, copies) = private(&memory, own.clone());
+        assert_eq!((same.as_ptr(), copies), (own.as_ptr(), (0, 0)));
 
         let name = memory.grant(4, 1, 100).unwrap();
         let (result, _) = memory.adopt(4, (name.segment, 0, 100), name.generation).unwrap();
-        let (copy, copied) = memory.private(result.clone()).unwrap();
-        assert_eq!((&*copy, copied), (&*result, true));
+        let (copy, copies) = private(&memory, result.clone());
+        assert_eq!((&*copy, copies), (&*result, (1, 100)));
         assert_ne!(copy.as_ptr(), result.as_ptr());
         assert!(copy.is_shared());
     }
@@ -111,7 +172,30 @@ mod tests {
         let memory = Memory::new(64 << 10);
         let name = memory.grant(0, 1, 64 << 10).unwrap();
         let (result, _) = memory.adopt(0, (name.segment, 0, 64 << 10), name.generation).unwrap();
-        let (copy, copied) = memory.private(result).unwrap();
-        assert!(copied && !copy.is_shared() && copy.len() == 64 << 10);
+        let (copy, copies) = private(&memory, result);
+        assert!(copies.0 == 1 && !copy.is_shared() && copy.len() == 64 << 10);
+    }
+
+    /// Ranges of a worker's block, in any order: whatever overlaps is copied once, to where it was.
+    #[test]
+    fn parts_that_overlap_are_copied_once_and_stay_what_they_were() {
+        let memory = Memory::new(1 << 20);
+        let name = memory.grant(0, 1, 4096).unwrap();
+        let (_, fd) = memory.segments().pop().unwrap();
+        let bytes: Vec<u8> = (0..4096_u32).map(|at| (at * 7 % 251) as u8).collect();
+        rustix::io::pwrite(&*fd, &bytes, 0).unwrap();
+        let ranges =
+            [(200, 50), (8, 100), (100, 8), (8, 0), (107, 30), (1000, 0), (240, 100), (8, 100)];
+        let part = |&(at, len): &(u64, u64)| {
+            memory.adopt(0, (name.segment, at, len), name.generation).unwrap().0
+        };
+        let mut parts: Vec<_> = ranges.iter().map(part).collect();
+        let copies = memory.make_private(parts.iter_mut().collect()).unwrap();
+        assert_eq!(copies, (3, 129 + 140));
+        for (part, (at, len)) in parts.iter().zip(ranges) {
+            let (at, len) = (at as usize, len as usize);
+            assert_eq!(part[..], bytes[at..at + len], "{len} bytes from {at}");
+            assert!(len == 0 || part.as_ptr().addr() % ALIGN == at % ALIGN);
+        }
     }
 }
