@@ -224,10 +224,16 @@ fn a_worker_that_writes_a_file_longer_than_it_may_dies_of_that() {
 
 #[test]
 fn limits_that_are_tighter_already_stay() {
+    // The soft one too; there is enough for the tests beside this one.
+    let here = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let softer = rustix::process::Rlimit { current: here.maximum.map(|most| most - 1), ..here };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, softer).expect("any may");
     let pool = Marked::build(hardened(Hardening::new().open_files(u64::MAX)));
-    let limit = |()| rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    let here = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    assert_eq!(join(pool.submit(limit, ())).ok(), Some(here));
+    let limits = |(): ()| {
+        let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        (limits.current, limits.maximum)
+    };
+    assert_eq!(join(pool.submit(limits, ())).ok(), Some(limits(())));
     pool.end();
 }
 
@@ -399,6 +405,14 @@ fn a_worker_that_cannot_be_confined_is_not_used_and_says_why() {
         assert!(failed.to_string().contains("no landlock here"), "{failed}");
         assert!(common::marked(&mark).is_empty());
     }
+}
+
+#[test]
+fn a_long_reason_in_any_language_is_told() {
+    let confine = |()| panic!("{}", "нет".repeat(5_000));
+    let failed = refusal(hardened(Hardening::new().confine(confine)));
+    let StartFailure::Initializer(panicked) = &failed.cause else { panic!("{failed}") };
+    assert!(panicked.message.starts_with("нетнет"), "{failed}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Hello {
 }
 
 /// Room for either message.
-pub(crate) const GREETING: usize = 16 << 10;
+pub(crate) const GREETING: usize = 32 << 10;
 
 /// What a process is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

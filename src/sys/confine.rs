@@ -41,8 +41,9 @@ impl Limited {
 /// From now on this process may have so much, and cannot allow itself more.
 pub(crate) fn limit(what: Limited, most: u64) -> io::Result<()> {
     let now = getrlimit(what.resource());
-    let most = now.maximum.map_or(most, |maximum| maximum.min(most));
-    Ok(setrlimit(what.resource(), Rlimit { current: Some(most), maximum: Some(most) })?)
+    let tighter = |now: Option<u64>| Some(now.map_or(most, |now| now.min(most)));
+    let (current, maximum) = (tighter(now.current), tighter(now.maximum));
+    Ok(setrlimit(what.resource(), Rlimit { current, maximum })?)
 }
 
 /// From now on this thread, and those that it starts, gain no rights by what they execute.
