@@ -182,18 +182,19 @@ mod tests {
         let memory = Memory::new(1 << 20);
         let name = memory.grant(0, 1, 4096).unwrap();
         let (_, fd) = memory.segments().pop().unwrap();
-        let bytes: Vec<u8> = (0..4096_u32).map(|at| (at * 7 % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250_u8).cycle().take(4096).collect();
         rustix::io::pwrite(&*fd, &bytes, 0).unwrap();
         let ranges =
             [(200, 50), (8, 100), (100, 8), (8, 0), (107, 30), (1000, 0), (240, 100), (8, 100)];
-        let part = |&(at, len): &(u64, u64)| {
-            memory.adopt(0, (name.segment, at, len), name.generation).unwrap().0
+        let part = |&(at, len): &(usize, usize)| {
+            let range = (name.segment, at.try_into().unwrap(), len.try_into().unwrap());
+            memory.adopt(0, range, name.generation).unwrap().0
         };
         let mut parts: Vec<_> = ranges.iter().map(part).collect();
         let copies = memory.make_private(parts.iter_mut().collect()).unwrap();
-        assert_eq!(copies, (3, 129 + 140));
+        // Of nothing there is nothing to copy.
+        assert_eq!(copies, (2, 129 + 140));
         for (part, (at, len)) in parts.iter().zip(ranges) {
-            let (at, len) = (at as usize, len as usize);
             assert_eq!(part[..], bytes[at..at + len], "{len} bytes from {at}");
             assert!(len == 0 || part.as_ptr().addr() % ALIGN == at % ALIGN);
         }
