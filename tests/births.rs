@@ -30,7 +30,7 @@ use play::{PART, Play, this_program};
 use runner::{Test, say};
 use rustix::process::{Signal, WaitOptions};
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 10] = [
     ("forked_workers_and_their_children_end_with_their_parent", || {
         ends_when_killed("forking parent");
     }),
@@ -40,6 +40,8 @@ const TESTS: [Test; 8] = [
     ("workers_that_are_copies_of_the_program_end_with_it", || ends_when_killed("copied parent")),
     ("workers_that_are_copies_have_what_the_program_had_and_not_its_end", copies),
     ("a_pool_whose_zygote_died_goes_on_until_it_needs_another_worker", zygote_dies),
+    ("a_zygote_outlives_a_pool_that_grows_and_shrinks_at_once", grow_and_shrink),
+    ("what_is_preloaded_is_printed_once", preload_prints),
     ("a_program_that_a_loader_started_is_told_so", through_loader),
 ];
 
@@ -70,6 +72,13 @@ fn play(part: &str) {
         "through a loader" => refused(&Pool::builder().workers(2).build()),
         "copies" => play_copies(),
         "zygote dies" => play_zygote_dies(),
+        "grow and shrink" => play_grow_and_shrink(),
+        "preload prints" => {
+            let whispers = |()| std::io::stdout().write_all(b"loaded ").expect("a pipe");
+            let pool = forking.workers(2).preload(whispers).build().expect("workers start");
+            drop(pool);
+            say("once");
+        }
         other => panic!("no such part: {other}"),
     }
 }
@@ -110,12 +119,17 @@ fn play_copies() {
     // Farewell follows, from this process alone.
 }
 
-fn play_zygote_dies() {
-    let pool = copying().workers(1).build().expect("workers start");
+/// The only worker of a pool, and its zygote.
+fn worker_and_zygote(pool: &Pool) -> (u32, u32) {
     let [worker] = pool.worker_pids()[..] else { panic!("one worker") };
     let own = std::process::id();
     let is_zygote = |pid: &u32| *pid != worker && state(*pid).is_some_and(|(_, of)| of == own);
-    let zygote = processes().find(is_zygote).expect("a zygote");
+    (worker, processes().find(is_zygote).expect("a zygote"))
+}
+
+fn play_zygote_dies() {
+    let pool = copying().workers(1).build().expect("workers start");
+    let (worker, zygote) = worker_and_zygote(&pool);
     signal(zygote, Signal::KILL);
     eventually("it is gone", || state(zygote).is_none());
     assert_eq!(pool.submit(|x: u32| x + 1, 1).join().expect("a task"), 2);
@@ -130,6 +144,24 @@ fn play_zygote_dies() {
     say("ready");
 }
 
+/// The zygote is asked for a worker that is not wanted any more when it could make it.
+fn play_grow_and_shrink() {
+    let pool = copying().workers(1).build().expect("workers start");
+    let (_, zygote) = worker_and_zygote(&pool);
+    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("descriptors").count();
+    let before = descriptors();
+    stop(zygote);
+    pool.resize(3).expect("a number");
+    eventually("it is asked", || descriptors() >= before + 2);
+    pool.resize(1).expect("a number");
+    signal(zygote, Signal::CONT);
+    pool.resize(2).expect("a number");
+    eventually("another worker is there", || pool.worker_pids().len() == 2);
+    assert!(state(zygote).is_some());
+    assert_eq!(pool.submit(|x: u32| x + 1, 1).join().expect("a task"), 2);
+    say("ready");
+}
+
 // ── the tests ────────────────────────────────────────────────────────────────
 
 fn copies() {
@@ -138,9 +170,23 @@ fn copies() {
     play.leaves_nobody();
 }
 
-fn zygote_dies() {
-    let mut play = Play::start("zygote dies");
+fn plays_well(part: &str) {
+    let mut play = Play::start(part);
     assert!(play.program.wait().expect("it ends").success());
+    play.leaves_nobody();
+}
+
+fn zygote_dies() {
+    plays_well("zygote dies");
+}
+
+fn grow_and_shrink() {
+    plays_well("grow and shrink");
+}
+
+fn preload_prints() {
+    let play = Play::start("preload prints");
+    assert_eq!(play.said, ["loaded once"]);
     play.leaves_nobody();
 }
 

@@ -218,6 +218,8 @@ impl Forks {
         if !was_ready {
             self.fail_all(inner, &failed);
         }
+        // Nobody is to be started for them.
+        self.drop_unwanted(inner);
         self.lost = (!is_replaceable).then_some(failed);
     }
 
@@ -227,7 +229,7 @@ impl Forks {
         }
     }
 
-    /// A pool at its end wants nobody any more.
+    /// A pool that shrinks wants some of them no more, and one at its end nobody.
     fn drop_unwanted(&mut self, inner: &Inner) {
         let wanted = |birth: &Birth| !inner.lock().is_unwanted(birth.worker);
         let (wanted, unwanted) = std::mem::take(&mut self.waiting).into_iter().partition(wanted);
@@ -239,7 +241,8 @@ impl Forks {
                 core.tell(Event::StartFailed { worker: birth.worker, is_fatal: false });
             });
         }
-        if self.asked.is_some_and(|birth| inner.lock().is_unwanted(birth.worker)) {
+        // Else it may come, and is ended then: the server has others to make.
+        if self.asked.is_some() && inner.lock().scheduler.is_closing() {
             self.give_up_server();
         }
     }

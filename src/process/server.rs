@@ -7,7 +7,7 @@
 //! Does not know: what workers do.
 #![forbid(unsafe_code)]
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,8 @@ fn prepare(control: &Control, first: Option<&[u8]>, run_once: RunOnce) -> io::Re
     if count > 1 {
         return Ok(Reply::Threads(count));
     }
+    // Else each copy would write it once more.
+    let _nobody_listens = io::stdout().flush();
     host::replace_stderr(&control.stderr)?;
     // Until here its parent's end ended it at once; from now on it has workers to look after first.
     signal::wake_with_parent()?;
