@@ -60,7 +60,10 @@ impl Ring {
         record.resize(64, 0);
         for line in self.up[ANSWERS_AT..].chunks_exact(LINE) {
             for (word, bytes) in line.iter().zip(record.chunks_exact(8)) {
-                word.store(u64::from_le_bytes(bytes.try_into().unwrap()), Ordering::Relaxed);
+                word.store(
+                    u64::from_le_bytes(bytes.try_into().expect("a word")),
+                    Ordering::Relaxed,
+                );
             }
         }
     }

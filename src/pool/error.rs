@@ -399,11 +399,13 @@ impl fmt::Display for StartFailure {
                 f.write_str(hint)
             }
             StartFailure::Exited => f.write_str(
-                "it ended before it reported; does the program do anything before `pannier::init()`?",
+                "it ended before it reported; does the program do anything before `pannier::init()`, \
+                 or has it too little by its `Hardening`?",
             ),
             StartFailure::TimedOut { after } => write!(
                 f,
-                "it did not report within {after:?}; does the program wait before `pannier::init()`?"
+                "it did not report within {after:?}; does the program wait before `pannier::init()`, \
+                 or take what is preloaded so long?"
             ),
             StartFailure::Loader { executed } => write!(
                 f,
@@ -426,7 +428,9 @@ impl fmt::Display for StartFailure {
             StartFailure::ServerDied => f.write_str(
                 "the process that workers are forked from has died; build another pool",
             ),
-            StartFailure::Initializer(panicked) => write!(f, "its initializer {panicked}"),
+            StartFailure::Initializer(panicked) => {
+                write!(f, "what it runs first (initializer, preload, confine) {panicked}")
+            },
             StartFailure::InitializerFailed(error) => write!(f, "its initializer failed: {error}"),
             StartFailure::InitializerDied => f.write_str("it died in its initializer"),
         }

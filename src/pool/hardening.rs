@@ -26,9 +26,11 @@ use crate::task::{Function, PanicReport, name_of, once_entry_of};
 /// they say is checked before it is believed; one that talks nonsense is killed.
 ///
 /// What it does not do: a worker has the rights of its user still. It can send signals to processes of
-/// that user, open their files, trace this process if that may be traced, and fill up the pool's memory.
+/// that user, open their files, trace this process and its fork server if these may be traced, and fill up
+/// the pool's memory. By way of /proc it can open what this process has open, and write the memory of
+/// other workers' results before they are copied.
 /// Whoever fears that takes those rights away, in [`confine`](Self::confine). Workers can read the
-/// arguments of each other's tasks, where these lie in the same segment of shared memory.
+/// arguments and results of each other's tasks, where these lie in the same segment of shared memory.
 ///
 /// # Examples
 ///
