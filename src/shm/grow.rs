@@ -138,11 +138,16 @@ impl State {
     fn plan(&mut self, segment: &Wanted, budget: u64, room: &Room) -> Result<Plan, Plan> {
         let Wanted { arena, block_len, .. } = *segment;
         let count = class::blocks_in_segment(block_len, self.ledger.segments_of(arena, block_len));
-        let limit = self.limit_in(budget, room);
-        if self.fits(segment, count, limit) {
+        // What the budget forbids needs no look at the machine, which is dear.
+        let in_budget = self.fits(segment, 1, budget);
+        let limit = if in_budget { self.limit_in(budget, room) } else { budget };
+        if in_budget && self.fits(segment, count, limit) {
             return Ok(Plan { count, limit });
         }
         self.drop_empty(true);
+        if !self.fits(segment, 1, budget) {
+            return Err(Plan { count, limit: budget });
+        }
         // Asked again: peers may keep what is dropped here.
         let limit = self.limit_in(budget, room);
         let fitting = [count, 1].into_iter().find(|&count| self.fits(segment, count, limit));
