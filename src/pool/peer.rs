@@ -299,9 +299,9 @@ impl Peer {
         self.asked += 1;
     }
 
-    /// Blocks that it has asked for without having been answered, and answers that it does not take.
+    /// Blocks that it has asked for without having been answered.
     pub(super) fn unanswered(&self) -> usize {
-        self.asked + self.end.backlog()
+        self.asked
     }
 
     /// Gives the worker a block of its own arena, or says that there is none.

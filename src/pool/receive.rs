@@ -30,8 +30,12 @@ struct Nonsense;
 /// Blocks that one completion may name.
 const MAX_KEEPING: usize = 1 << 20;
 
-/// Blocks that a worker may ask for before it takes an answer: more than it has threads.
-const MAX_ASKED: usize = 1 << 14;
+/// Blocks that a worker may ask for before it is answered: more than it has threads.
+const MAX_ASKED: usize = 1 << 12;
+
+/// Messages that a worker that asks for something may have left where they are: more than there are
+/// contexts and segments that it has not heard the end of.
+const MAX_BACKLOG: usize = 1 << 14;
 
 /// Messages of one worker that are read in one go: more than its ring holds, and not without end.
 const AT_A_TIME: usize = 4096;
@@ -99,7 +103,7 @@ fn act(core: &mut Core, inner: &Inner, worker: WorkerId, record: &[u8]) -> Resul
             core.wants.turn();
         }
         ToParent::NeedBlock { len } => {
-            if peer.unanswered() > MAX_ASKED {
+            if peer.unanswered() > MAX_ASKED || peer.end.backlog() > MAX_BACKLOG {
                 return Err(Nonsense);
             }
             peer.asks();
