@@ -108,8 +108,11 @@ impl Mishap {
             Mishap::Segv => &[libc::SIGSEGV],
             // The standard library says what it was, and aborts.
             Mishap::StackOverflow => &[libc::SIGABRT, libc::SIGSEGV],
-            // Stopped, or without descriptors, it is the pool that kills.
-            Mishap::Kill | Mishap::Stop | Mishap::CloseAll => &[libc::SIGKILL],
+            // It is the pool that kills a stopped one.
+            Mishap::Kill | Mishap::Stop => &[libc::SIGKILL],
+            // Likewise; or the standard library aborts, with debug assertions: a descriptor that another
+            // thread had just been sent is not open when it is to be closed.
+            Mishap::CloseAll => &[libc::SIGKILL, libc::SIGABRT],
         }
     }
 }
