@@ -177,20 +177,32 @@ impl Forks {
     fn hear(&mut self, inner: &Inner, news: News) {
         let Some(server) = &mut self.server else { return };
         match news {
-            News::Ready => server.was_ready = true,
+            News::Ready => {
+                server.was_ready = true;
+                self.give_time();
+            }
             News::Stranger => server.unfit = Some(StartFailure::WrongProgram),
             News::Threads(count) => server.unfit = Some(StartFailure::Threads { count }),
             News::PreloadFailed(report) => server.unfit = Some(once_failure(&report)),
-            News::Born(started) => match self.asked.take() {
-                Some(birth) => settle(inner, birth.worker, started),
-                None => drop(started),
-            },
+            News::Born(started) => {
+                self.give_time();
+                match self.asked.take() {
+                    Some(birth) => settle(inner, birth.worker, started),
+                    None => drop(started),
+                }
+            }
             News::NotBorn(error) => {
                 if let Some(birth) = self.asked.take() {
                     fail(inner, birth.worker, no_process(&error));
                 }
             }
         }
+    }
+
+    /// The server gets on: who waits for it has as long again, however many were before.
+    fn give_time(&mut self) {
+        let deadline = Instant::now() + START_DEADLINE;
+        self.waiting.iter_mut().for_each(|birth| birth.deadline = deadline);
     }
 
     /// The server is dead. What it was asked for is found, or asked for again.

@@ -506,8 +506,7 @@ impl PoolBuilder {
     /// Runs a function in the [fork server](StartMethod::ForkServer) before it makes workers: what it
     /// loads and computes is there in each of them, and takes memory once.
     ///
-    /// Again in each server, if one dies. It has 20 seconds, with the start of the first workers
-    /// ([`StartFailure::TimedOut`]). It must leave no threads behind
+    /// Again in each server, if one dies. It has 20 seconds ([`StartFailure::TimedOut`]). It must leave no threads behind
     /// ([`StartFailure::Threads`]), and nothing that does not survive being
     /// copied, as connections do not. With other start methods it is not run.
     ///

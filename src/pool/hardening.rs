@@ -25,6 +25,9 @@ use crate::task::{Function, PanicReport, name_of, once_entry_of};
 /// As in every pool, workers can read their inputs only, cannot write each other's results, and what
 /// they say is checked before it is believed; one that talks nonsense is killed.
 ///
+/// Where a library of the program's starts threads before [`init`](crate::init), as OpenBLAS does, these
+/// keep what `PR_SET_NO_NEW_PRIVS` takes from all others.
+///
 /// What it does not do: a worker has the rights of its user still. It can send signals to processes of
 /// that user, open their files, trace this process and its fork server if these may be traced, and fill up
 /// the pool's memory. By way of /proc it can open what this process has open, and write the memory of
