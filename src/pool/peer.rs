@@ -206,7 +206,8 @@ impl Peer {
         let by_order = |first: &Dispatch| Blame {
             task: first.task,
             item: first.spec.first,
-            oom_suspected: false,
+            // One behind it may have done it, over a result of this one that nobody had read.
+            retry_alone: self.sent.len() > 1,
         };
         by_name.or_else(|| first.map(by_order))
     }

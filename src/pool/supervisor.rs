@@ -216,7 +216,11 @@ pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: Exit
     }
     let progress = peer.status.read();
     let oom_suspected = suspect_oom(peer, status);
-    let blame = |Progress { task, item, .. }| Blame { task: TaskId(task), item, oom_suspected };
+    let blame = |Progress { task, item, .. }| Blame {
+        task: TaskId(task),
+        item,
+        retry_alone: oom_suspected,
+    };
     let blame = peer.accuse(progress.map(blame));
     core.obituary = Some(Obituary {
         pid: peer.child.id(),

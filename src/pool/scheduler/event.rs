@@ -88,8 +88,9 @@ pub(crate) struct Blame {
     pub(crate) task: TaskId,
     /// Absolute, as `first` of a [`TaskSpec`] is; clamped into the task's range.
     pub(crate) item: u32,
-    /// The worker seems to have died for want of memory. What is run again for that is run alone.
-    pub(crate) oom_suspected: bool,
+    /// What is run again is run alone: the worker seems to have died for want of memory, or of what another
+    /// task did to it.
+    pub(crate) retry_alone: bool,
 }
 
 /// What the supervisor is to do with a completion.

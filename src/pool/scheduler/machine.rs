@@ -787,7 +787,7 @@ impl Scheduler {
         if self.plant != Some(super::sim::Plant::BystanderCharged) {
             return blame;
         }
-        let first = |sent: &Sent| Blame { task: sent.task, item: 0, oom_suspected: false };
+        let first = |sent: &Sent| Blame { task: sent.task, item: 0, retry_alone: false };
         blame.or(sent.front().map(first))
     }
 }

@@ -215,14 +215,14 @@ impl Tasks {
     /// Counts an attempt of the item to blame and puts everything that may run again before all others;
     /// the item itself into the line, if it seems to have wanted too much memory.
     pub(super) fn charge(&mut self, blame: Blame) -> Charge {
-        let Blame { task: id, item, oom_suspected } = blame;
+        let Blame { task: id, item, retry_alone } = blame;
         let task = self.table.get_mut(&id).expect("a charged task is in the table");
         assert!(matches!(task.place, Place::Sent { .. }), "only a sent task is charged");
         if task.spec.count > 1 {
             let split = self.split(id, item);
             let is_last = self.table[&split.blamed].spec.attempts == 1;
             let exhausted = is_last.then(|| (split.blamed, self.resolve(split.blamed)));
-            if oom_suspected && exhausted.is_none() {
+            if retry_alone && exhausted.is_none() {
                 self.line_up(split.blamed);
             }
             return Charge { split: Some(split), exhausted };
@@ -237,7 +237,7 @@ impl Tasks {
             let spec = self.resolve(id);
             return Charge { split: None, exhausted: Some((id, spec)) };
         }
-        if oom_suspected && self.alone != Some(id) {
+        if retry_alone && self.alone != Some(id) {
             self.line_up(id);
         } else {
             self.requeue(id);

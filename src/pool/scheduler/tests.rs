@@ -20,7 +20,7 @@ fn calls(count: u32, attempts: u32) -> TaskSpec {
 }
 
 fn blamed(task: TaskId, item: u32) -> Blame {
-    Blame { task, item, oom_suspected: false }
+    Blame { task, item, retry_alone: false }
 }
 
 fn drain(pool: &mut Scheduler) -> Vec<Action> {
@@ -105,7 +105,7 @@ fn a_death_within_a_chunk_costs_the_blamed_item_only() {
 
 /// Kills a worker for want of memory, by what a task did.
 fn starve(pool: &mut Scheduler, worker: WorkerId, task: TaskId) {
-    let blame = Some(Blame { oom_suspected: true, ..blamed(task, 0) });
+    let blame = Some(Blame { retry_alone: true, ..blamed(task, 0) });
     pool.handle_event(Event::WorkerDied { worker, blame }, NOW);
 }
 

@@ -56,7 +56,7 @@ impl Oracle {
         }
         let blamed = &mut self.items[payload as usize][item as usize];
         blamed.charged += 1;
-        blamed.starved |= blame.oom_suspected;
+        blamed.starved |= blame.retry_alone;
         assert!(blamed.charged <= attempts, "oracle: no more attempts than the limit");
         let is_spent = blamed.charged == attempts;
         if is_spent {

@@ -438,14 +438,14 @@ impl World {
 
     /// What the worker's status page says, if it was not scribbled on.
     fn blame(&mut self, slot: usize) -> Option<Blame> {
-        let oom_suspected = self.random.percent(self.mood.starvation);
+        let retry_alone = self.random.percent(self.mood.starvation);
         if self.random.percent(self.mood.false_blame) {
             let item = [0, 5, u32::MAX][self.random.below(3)];
-            return Some(Blame { task: self.any_task(), item, oom_suspected });
+            return Some(Blame { task: self.any_task(), item, retry_alone });
         }
         let running = self.processes[slot].as_ref()?.running.as_ref()?;
         let item = running.spec.first + running.done;
-        Some(Blame { task: running.task, item, oom_suspected })
+        Some(Blame { task: running.task, item, retry_alone })
     }
 
     /// A completion of a task that is not the worker's first.
@@ -469,7 +469,7 @@ impl World {
         if self.random.percent(10) {
             worker.generation += 1000;
         }
-        let blame = Some(Blame { task: self.any_task(), item: 0, oom_suspected: true });
+        let blame = Some(Blame { task: self.any_task(), item: 0, retry_alone: true });
         match self.random.below(5) {
             0 => {
                 self.machine.handle_event(Event::WorkerReady { worker }, self.now);
