@@ -7,10 +7,9 @@ mod common;
 use std::fs::File;
 use std::io::Write;
 
-use common::{Gate, MARK, Marked, failure, join, pass, signal};
+use common::{Gate, MARK, Marked, failure, join, pass, refusal, signal};
 use pannier::{
-    Buffer, Error, ExitStatus, Hardening, Pool, PoolBuilder, StartFailed, StartFailure,
-    StartMethod, TaskError,
+    Buffer, Error, ExitStatus, Hardening, Pool, PoolBuilder, StartFailure, StartMethod, TaskError,
 };
 use rustix::process::Signal;
 
@@ -380,16 +379,6 @@ fn a_worker_needs_no_more_system_calls_than_are_documented() {
             "{death}"
         );
         pool.end();
-    }
-}
-
-/// Why no pool comes of it.
-#[track_caller]
-fn refusal(builder: PoolBuilder) -> StartFailed {
-    match builder.build() {
-        Err(Error::StartFailed(failed)) => failed,
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was built"),
     }
 }
 

@@ -11,12 +11,12 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use common::{
-    DEADLINE, Gate, MARK, Marked, eventually, failure, is_dead, join, marked, pass_through, signal,
-    state, stop, unique, watchdog,
+    DEADLINE, Gate, MARK, Marked, eventually, failure, is_dead, join, marked, pass_through,
+    refusal, signal, state, stop, unique, watchdog,
 };
 use pannier::{
-    Buffer, Error, ExitStatus, Function, Pool, PoolBuilder, RemoteError, StartFailed, StartFailure,
-    StartMethod, TaskError,
+    Buffer, ExitStatus, Function, Pool, PoolBuilder, RemoteError, StartFailure, StartMethod,
+    TaskError,
 };
 use rustix::process::Signal;
 
@@ -191,16 +191,6 @@ fn what_is_preloaded_is_there_in_every_worker_and_was_made_once() {
         assert_eq!(join(pool.submit(loaded_by, ())).expect("a task"), Some(server));
     }
     pool.end();
-}
-
-/// Why no pool comes of it.
-#[track_caller]
-fn refusal(builder: PoolBuilder) -> StartFailed {
-    match builder.build() {
-        Err(Error::StartFailed(failed)) => failed,
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was built"),
-    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use super::core::Source;
 use super::error::{StartFailed, StartFailure};
-use super::hardening::once_failure;
 use super::inner::Inner;
+use super::once;
 use super::peer::{Peer, START_DEADLINE};
 use super::scheduler::{Event, WorkerId};
 use super::start::CALLING;
@@ -73,7 +73,7 @@ impl Births {
         Births { program, forks: None }
     }
 
-    /// `preload` is the name of a function that is to run in the server first.
+    /// `preload` is what the server is to run first.
     pub(super) fn by_fork_server(program: Program, preload: Option<Vec<u8>>) -> Self {
         Births { program, forks: Some(Forks { preload, ..Forks::default() }) }
     }
@@ -183,7 +183,7 @@ impl Forks {
             }
             News::Stranger => server.unfit = Some(StartFailure::WrongProgram),
             News::Threads(count) => server.unfit = Some(StartFailure::Threads { count }),
-            News::PreloadFailed(report) => server.unfit = Some(once_failure(&report)),
+            News::PreloadFailed(report) => server.unfit = Some(once::failure(&report)),
             News::Born(started) => {
                 self.give_time();
                 match self.asked.take() {
@@ -243,11 +243,7 @@ impl Forks {
 
     /// A pool that shrinks wants some of them no more, and one at its end nobody.
     fn drop_unwanted(&mut self, inner: &Inner) {
-        let wanted = |birth: &Birth| !inner.lock().is_unwanted(birth.worker);
-        let (wanted, unwanted) = std::mem::take(&mut self.waiting).into_iter().partition(wanted);
-        self.waiting = wanted;
-        let unwanted: VecDeque<Birth> = unwanted;
-        for birth in unwanted {
+        for birth in self.take_waiting(|birth| inner.lock().is_unwanted(birth.worker)) {
             inner.with_core(|core| {
                 core.take_unwanted(birth.worker);
                 core.tell(Event::StartFailed { worker: birth.worker, is_fatal: false });
@@ -266,12 +262,16 @@ impl Forks {
         if self.asked.iter().chain(&self.waiting).any(overdue) {
             self.give_up_server();
         }
-        let (late, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(overdue);
-        self.waiting = waiting;
-        let late: VecDeque<Birth> = late;
-        for birth in late {
+        for birth in self.take_waiting(overdue) {
             fail(inner, birth.worker, StartFailed::before_birth(too_late()));
         }
+    }
+
+    /// Those that are so wait no more.
+    fn take_waiting(&mut self, is_so: impl Fn(&Birth) -> bool) -> VecDeque<Birth> {
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(is_so);
+        self.waiting = waiting;
+        taken
     }
 
     /// Its death tells what follows.

@@ -12,20 +12,20 @@ use std::time::Duration;
 use super::births::Births;
 use super::error::{RemoteError, StartFailed, StartFailure};
 use super::front::Pool;
-use super::hardening::{Hardening, once_name};
+use super::hardening::Hardening;
 use super::initializer::Initializer;
 use super::inner::{Inner, Plan, Settings};
 use super::memory::Policy;
+use super::once::Once;
 use super::scheduler::{Backoff, Config};
 use super::supervisor;
-use crate::channel::EntryName;
 use crate::codec::Data;
 use crate::error::{Error, Result};
 use crate::process::{self, Program};
 use crate::sys::child::ExitStatus;
 use crate::sys::clone::MayFork;
 use crate::sys::{host, memory, spill};
-use crate::task::{Function, name_of, once_entry_of};
+use crate::task::Function;
 
 /// How workers are started.
 ///
@@ -86,7 +86,7 @@ pub struct PoolBuilder {
     program: Program,
     hardening: Option<Hardening>,
     /// The entry; `None` inside: the file it lies in has no build-id.
-    preload: Option<Option<EntryName>>,
+    preload: Option<Once>,
     /// Instead of the start method.
     pub(super) fork: Option<MayFork>,
 }
@@ -506,9 +506,9 @@ impl PoolBuilder {
     /// Runs a function in the [fork server](StartMethod::ForkServer) before it makes workers: what it
     /// loads and computes is there in each of them, and takes memory once.
     ///
-    /// Again in each server, if one dies. It has 20 seconds ([`StartFailure::TimedOut`]). It must leave no threads behind
-    /// ([`StartFailure::Threads`]), and nothing that does not survive being
-    /// copied, as connections do not. With other start methods it is not run.
+    /// Again in each server, if one dies. It has 20 seconds ([`StartFailure::TimedOut`]). It must leave no
+    /// threads behind ([`StartFailure::Threads`]), and nothing that does not survive being copied, as
+    /// connections do not. With other start methods it is not run.
     ///
     /// # Examples
     ///
@@ -529,9 +529,7 @@ impl PoolBuilder {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn preload<F: Function<(), ()>>(mut self, f: F) -> Self {
-        // The type is all there is to it.
-        let _ = f;
-        self.preload = Some(name_of(once_entry_of::<F>()));
+        self.preload = Some(Once::new(f));
         self
     }
 
@@ -562,7 +560,8 @@ impl PoolBuilder {
             (Some(promise), _) => Births::by_copy(self.program, promise)?,
             (None, StartMethod::Spawn) => Births::by_spawn(self.program),
             (None, StartMethod::ForkServer) => {
-                Births::by_fork_server(self.program, once_name(self.preload)?)
+                let preload = self.preload.as_ref().map(Once::to_words).transpose()?;
+                Births::by_fork_server(self.program, preload)
             }
         };
         let in_words = |workers: usize| u32::try_from(workers).unwrap_or(u32::MAX);

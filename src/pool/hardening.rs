@@ -3,14 +3,14 @@
 //! Does not know: how a worker gives things up.
 #![forbid(unsafe_code)]
 
-use super::error::{Panicked, StartFailed, StartFailure};
 use super::inner::Inner;
-use crate::channel::{EntryName, pool_limits};
+use super::once::Once;
+use crate::channel::pool_limits;
 use crate::codec::{Body, CodecError, Copies};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::Limits;
 use crate::process::Confinement;
-use crate::task::{Function, PanicReport, name_of, once_entry_of};
+use crate::task::Function;
 
 /// What workers may not do, for pools whose tasks may be taken over by what they read: a parser of
 /// files from strangers, a library with a past. For [`PoolBuilder::hardened`](crate::PoolBuilder::hardened).
@@ -52,8 +52,7 @@ use crate::task::{Function, PanicReport, name_of, once_entry_of};
 #[must_use = "it takes effect in a builder"]
 pub struct Hardening {
     confinement: Confinement,
-    /// The entry; `None` inside: the file it lies in has no build-id.
-    then: Option<Option<EntryName>>,
+    then: Option<Once>,
 }
 
 impl Hardening {
@@ -138,33 +137,14 @@ impl Hardening {
     /// # Ok::<(), pannier::Error>(())
     /// ```
     pub fn confine<F: Function<(), ()>>(mut self, f: F) -> Self {
-        // The type is all there is to it.
-        let _ = f;
-        self.then = Some(name_of(once_entry_of::<F>()));
+        self.then = Some(Once::new(f));
         self
     }
 
     pub(super) fn into_confinement(self) -> Result<Confinement> {
-        Ok(Confinement { then: once_name(self.then)?, ..self.confinement })
+        let then = self.then.as_ref().map(Once::to_words).transpose()?;
+        Ok(Confinement { then, ..self.confinement })
     }
-}
-
-/// How a process is told what it is to run once.
-pub(super) fn once_name(entry: Option<Option<EntryName>>) -> Result<Option<Vec<u8>>> {
-    let Some(name) = entry else { return Ok(None) };
-    // As for tasks: a function has a name only in a file with a build-id.
-    let name =
-        name.ok_or_else(|| Error::StartFailed(StartFailed::before_birth(StartFailure::NoBuildId)))?;
-    let name = rmp_serde::to_vec(&name).map_err(std::io::Error::other)?;
-    Ok(Some(name))
-}
-
-/// What a process says that could not run it.
-pub(super) fn once_failure(report: &[u8]) -> StartFailure {
-    let Ok(PanicReport { message, location, backtrace }) = rmp_serde::from_slice(report) else {
-        return StartFailure::WrongProgram;
-    };
-    StartFailure::Initializer(Panicked { message, location, backtrace, task: None })
 }
 
 /// The bodies of a result as they may be looked at.

@@ -21,6 +21,7 @@ mod hostile;
 mod initializer;
 mod inner;
 mod memory;
+mod once;
 mod one;
 mod pack;
 mod payload;

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::error::StartFailure;
-use super::hardening::once_failure;
 use super::initializer::TASK;
+use super::once;
 use super::payload::{Context, Payload};
 use super::quarantine::DEATH_DEADLINE;
 use super::scheduler::{Blame, TaskId, TaskSpec, WorkerId};
 use super::stderr::StderrTail;
 use crate::channel::{ParentEnd, SendState, StatusReader, TaskHead, ToWorker};
-use crate::process::{GREETING, Hello, Welcome, fits};
+use crate::process::{Hello, MESSAGE, Welcome, fits};
 use crate::shm::{BlockName, Memory};
 use crate::sys::child::Child;
 use crate::sys::fault::fault;
@@ -235,7 +235,7 @@ impl Peer {
     /// Reads the answer to the handshake, if it has come; `None` where none is expected any more.
     pub(super) fn finish_handshake(&mut self) -> Option<Answer> {
         let Stage::Starting { hello, .. } = &self.stage else { return None };
-        let mut space = vec![0; GREETING];
+        let mut space = vec![0; MESSAGE];
         let len = match self.end.socket().recv(&mut space, Wait::No) {
             Ok(Received::Empty) => return Some(Answer::NotYet),
             Ok(Received::Message(len, _no_fds)) => len,
@@ -247,7 +247,7 @@ impl Peer {
         };
         let welcome = rmp_serde::from_slice::<Welcome>(&space[..len]);
         let cause = match welcome {
-            Ok(welcome) if fits(hello, &welcome) => welcome.obstacle.as_deref().map(once_failure),
+            Ok(welcome) if fits(hello, &welcome) => welcome.obstacle.as_deref().map(once::failure),
             _ => Some(StartFailure::WrongProgram),
         };
         let answer = if cause.is_none() { Answer::Ready } else { Answer::Unfit };

@@ -5,9 +5,9 @@
 
 use std::ffi::{c_char, c_int};
 
+use super::once;
 use super::worker::serve;
 use crate::process::{self, Calling, Duty};
-use crate::task;
 
 /// The first line of `main`: in a worker it never returns.
 ///
@@ -31,29 +31,17 @@ pub fn init() {
 }
 
 /// Of the workers and fork servers of a program that has come to its `main`.
-pub(super) const CALLING: Calling = Calling { serve, run_once };
+pub(super) const CALLING: Calling = Calling { serve, run_once: once::run };
 
 /// What [`premain!`](crate::premain) puts before `main`.
 #[doc(hidden)]
 pub extern "C" fn __premain(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
-    let calling = Calling { serve: serve_on_a_thread, run_once };
+    let calling = Calling { serve: serve_on_a_thread, run_once: once::run };
     process::premain(__premain, (argc, argv, envp), calling);
 }
 
-/// In a fork server, or in a worker before its first task: runs the function of this name. Nothing is
-/// said of a name that leads nowhere, which only another program can have sent.
-fn run_once(name: &[u8]) -> Result<(), Vec<u8>> {
-    task::record_panics();
-    let name = rmp_serde::from_slice(name).map_err(|_| Vec::new())?;
-    let entry = task::resolve(&name).ok_or_else(Vec::new)?;
-    let report = match task::catch(|| entry.once()) {
-        Ok(()) => return Ok(()),
-        Err(report) => report.brief(),
-    };
-    Err(rmp_serde::to_vec(&report).unwrap_or_default())
-}
-
-/// In a worker of such a program. Before `main` the first thread is not one of the standard library's yet: tasks run on one that is.
+/// In a worker of such a program. Before `main` the first thread is not one of the standard library's
+/// yet: tasks run on one that is.
 fn serve_on_a_thread(duty: Duty) -> ! {
     let thread = std::thread::Builder::new().name("main".into()).stack_size(MAIN_STACK);
     let served = thread.spawn(|| serve(duty)).map(std::thread::JoinHandle::join);

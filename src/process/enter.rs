@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::handshake::{GREETING, Hello, Nonce, Role, Welcome, fits};
+use super::handshake::{Hello, MESSAGE, Nonce, Role, Welcome, fits};
 use super::server::{self, Control, NewBorn};
 use super::start::{MARKER, marker};
 use crate::sys::area::Area;
@@ -154,7 +154,7 @@ fn prepare(NewBorn { socket, nonce }: NewBorn, run_once: RunOnce) -> Option<Part
 fn hear(socket: &Socket) -> Option<(Hello, Vec<OwnedFd>)> {
     use std::os::fd::AsFd;
     host::wait_readable(socket.as_fd(), PATIENCE).ok()?.then_some(())?;
-    let mut space = vec![0; GREETING];
+    let mut space = vec![0; MESSAGE];
     match socket.recv(&mut space, Wait::No).ok()? {
         Received::Message(len, fds) => Some((rmp_serde::from_slice(&space[..len]).ok()?, fds)),
         Received::Empty | Received::Closed => None,

@@ -11,8 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 
 use super::enter::{CANNOT_START, Calling, take_up_as_copy};
-use super::handshake::{Hello, Nonce, Welcome, fits};
-use super::server::{MESSAGE, NewBorn, Reply, Request};
+use super::handshake::{Hello, MESSAGE, Nonce, Welcome, fits};
+use super::server::{NewBorn, Reply, Request};
 use super::start::{Cradle, Program, Started, start};
 use crate::sys::area::Area;
 use crate::sys::child::{Child, ExitStatus};

@@ -35,8 +35,8 @@ pub(crate) struct Hello {
     pub(super) confinement: Option<Confinement>,
 }
 
-/// Room for either message.
-pub(crate) const GREETING: usize = 32 << 10;
+/// Room for any message between a pool and a process that is not at work yet.
+pub(crate) const MESSAGE: usize = 32 << 10;
 
 /// What a process is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,6 +24,6 @@ pub(crate) use self::chaos::PLAN;
 pub(crate) use self::confine::Confinement;
 pub(crate) use self::enter::{Calling, Duty, end, enter, is_initialised};
 pub(crate) use self::forks::{ForkServer, News, is_gone};
-pub(crate) use self::handshake::{GREETING, Hello, Welcome, fits};
+pub(crate) use self::handshake::{Hello, MESSAGE, Welcome, fits};
 pub(crate) use self::premain::premain;
 pub(crate) use self::start::{Program, Started, depth, start};

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 
 use super::enter::RunOnce;
-use super::handshake::Nonce;
+use super::handshake::{MESSAGE, Nonce};
 use crate::sys::area::Area;
 use crate::sys::clone::{self, Side};
 use crate::sys::socket::{Received, Socket, Wait};
@@ -42,9 +42,6 @@ pub(super) enum Reply {
     /// The system's error number.
     NotBorn(i32),
 }
-
-/// Room for any request or reply.
-pub(super) const MESSAGE: usize = 32 << 10;
 
 /// What a fork server has when it is ready.
 #[derive(Debug)]

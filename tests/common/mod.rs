@@ -13,7 +13,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use pannier::{JoinHandle, Pool, PoolBuilder, TaskError};
+use pannier::{Error, JoinHandle, Pool, PoolBuilder, StartFailed, TaskError};
 use rustix::process::Signal;
 
 pub(crate) use self::proc::*;
@@ -48,6 +48,16 @@ pub(crate) fn join<R>(mut handle: JoinHandle<R>) -> Result<R, TaskError> {
 #[track_caller]
 pub(crate) fn failure<R: std::fmt::Debug>(handle: JoinHandle<R>) -> TaskError {
     join(handle).expect_err("the task fails")
+}
+
+/// Why no pool comes of it.
+#[track_caller]
+pub(crate) fn refusal(builder: PoolBuilder) -> StartFailed {
+    match builder.build() {
+        Err(Error::StartFailed(failed)) => failed,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was built"),
+    }
 }
 
 /// Ends the test program when it hangs where no deadline reaches, unless it is dropped before.
