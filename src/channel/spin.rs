@@ -21,8 +21,9 @@ const BYTES_PER_NANOSECOND: u64 = 8;
 const LONGEST: Duration = Duration::from_micros(600);
 /// Looks between two at the clock: about a microsecond.
 const LOOKS: u32 = 32;
-/// Failures in a row that are forgiven, each as long as a wake-up. So many, since two processes that wake each other are put on
-/// one CPU by the kernel, and are parted only when both have wanted to run for some milliseconds.
+/// Failures in a row that are forgiven, each as long as a wake-up. So many, since two processes that
+/// wake each other are put on one CPU by the kernel, and are parted only when both have wanted to run
+/// for some milliseconds.
 const MOST_CREDIT: u16 = 200;
 /// What one success is worth.
 const SUCCESS: u16 = 8;

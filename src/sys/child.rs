@@ -174,8 +174,8 @@ impl AsFd for Child {
     }
 }
 
-/// Milliseconds before each look for the exit status. A dead child that is traced is its tracer's first (ptrace(2)),
-/// which the kernel does not tell; else the first look is the last.
+/// Milliseconds before each look for the exit status. A dead child that is traced is its tracer's first
+/// (ptrace(2)), which the kernel does not tell; else the first look is the last.
 const PAUSES: [u64; 6] = [0, 1, 2, 5, 20, 100];
 
 fn signal_name(signal: i32) -> Option<&'static str> {

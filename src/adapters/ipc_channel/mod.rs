@@ -43,9 +43,9 @@
 //! sender has mapped writable too, which no seal holds: a sender that writes there later changes
 //! them under the receiver's `&[T]`, and one that truncates it ends the receiver by SIGBUS. And
 //! `ipc-channel` (0.23.1) itself panics on some messages that its own code would not send, lends a null
-//! slice for a memory object of no bytes, and panics when it runs out of descriptors while it sends. So this is for programs that
-//! trust each other not to be hostile; where they do not, send the frame's bytes
-//! ([`to_vec`](crate::to_vec)) over a channel of bytes, or use `pannier::shm::SealedSegment`.
+//! slice for a memory object of no bytes, and panics when it runs out of descriptors while it sends. So
+//! this is for programs that trust each other not to be hostile; where they do not, send the frame's
+//! bytes ([`to_vec`](crate::to_vec)) over a channel of bytes, or use `pannier::shm::SealedSegment`.
 //!
 //! Promises: what was encoded here decodes there; no metadata makes it panic.
 //! Does not know: the channel. Sending, receiving and their errors are `ipc-channel`'s.

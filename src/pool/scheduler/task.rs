@@ -2,8 +2,8 @@
 //! that wait to be run alone, since they seem to have taken their worker's memory.
 //!
 //! It promises that a task is in exactly one place, that an attempt is counted once, that of those
-//! from the line workers have one at most, and that none is lost: `created = queued + sent + resolved`. It does not know workers (a slot is a number here)
-//! nor why a task ends.
+//! from the line workers have one at most, and that none is lost: `created = queued + sent + resolved`.
+//! It does not know workers (a slot is a number here) nor why a task ends.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
