@@ -22,8 +22,13 @@ pub(super) struct Heap<W> {
 
 impl<W> Heap<W> {
     fn new(lines: usize, word: impl Fn(u64) -> W) -> Arc<Self> {
-        let words = (0..lines * LINE).map(|_| word(0)).collect();
-        Arc::new(Heap { lines: words, published: word(0), consumed: word(0) })
+        Self::of(lines, &word, &word)
+    }
+
+    /// Of words that the producer writes, and one that the consumer writes.
+    fn of(lines: usize, theirs: impl Fn(u64) -> W, ours: impl Fn(u64) -> W) -> Arc<Self> {
+        let words = (0..lines * LINE).map(|_| theirs(0)).collect();
+        Arc::new(Heap { lines: words, published: theirs(0), consumed: ours(0) })
     }
 }
 
@@ -151,62 +156,82 @@ fn two_threads_pass_every_record_once_and_in_order() {
 }
 
 /// A word whose writer dies: from a certain store on, nothing arrives.
-struct Mortal {
-    word: AtomicU64,
-    left: Arc<AtomicU64>,
+pub(super) struct Mortal<W> {
+    word: W,
+    life: Arc<Life>,
 }
 
-impl Mortal {
+/// How many stores there still are in a writer, and how many it made.
+#[derive(Default)]
+pub(super) struct Life {
+    left: AtomicU64,
+    made: AtomicU64,
+}
+
+impl Life {
+    fn of(stores: u64) -> Arc<Self> {
+        Arc::new(Life { left: AtomicU64::new(stores), made: AtomicU64::new(0) })
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0
+    }
+
+    fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next store arrives.
     fn lives(&self) -> bool {
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        self.made.fetch_add(u64::from(left > 0), Ordering::Relaxed);
         left > 0
     }
 }
 
-impl Word for Mortal {
+impl<W: Word> Word for Mortal<W> {
     fn load(&self, order: Ordering) -> u64 {
         self.word.load(order)
     }
 
     fn store(&self, value: u64, order: Ordering) {
-        if self.lives() {
+        if self.life.lives() {
             self.word.store(value, order);
         }
     }
 
     fn swap(&self, value: u64, order: Ordering) -> u64 {
-        if self.lives() { self.word.swap(value, order) } else { self.word.load(Ordering::Relaxed) }
+        if self.life.lives() { self.word.swap(value, order) } else { self.word.load(order) }
     }
 
     fn replace(&self, old: u64, new: u64) -> bool {
-        self.lives() && self.word.replace(old, new)
+        self.life.lives() && self.word.replace(old, new)
     }
 
     fn fence(order: Ordering) {
-        <AtomicU64 as Word>::fence(order);
+        W::fence(order);
     }
 }
 
 #[test]
 fn a_producer_that_dies_at_any_store_leaves_whole_records_only() {
     let records: Vec<Vec<u8>> = (0..6u8).map(|n| vec![n; 20 * usize::from(n)]).collect();
-    for life in 0..80 {
-        let left = Arc::new(AtomicU64::new(life));
-        let heap = Heap::new(16, |n| Mortal { word: AtomicU64::new(n), left: left.clone() });
+    for stores in 0..80 {
+        let word =
+            |life: Arc<Life>| move |n| Mortal { word: AtomicU64::new(n), life: life.clone() };
+        let heap = Heap::of(16, word(Life::of(stores)), word(Life::of(u64::MAX)));
         let mut producer = Producer::new(heap.clone());
         for record in &records {
             producer.push(&[record]).unwrap();
         }
-        // The heir reads: its own word lives.
-        left.store(u64::MAX, Ordering::Relaxed);
         let mut consumer = Consumer::new(heap.clone());
         let (mut record, mut count) = (Vec::new(), 0);
         while consumer.pop(&mut record).unwrap() {
-            assert_eq!(record, records[count], "life of {life} stores");
+            assert_eq!(record, records[count], "life of {stores} stores");
             count += 1;
         }
-        assert!(life < 70 || count == records.len());
+        assert!(stores < 70 || count == records.len());
     }
 }
 
@@ -262,6 +287,28 @@ mod interleaved {
 
         fn fence(order: Ordering) {
             loom::sync::atomic::fence(order);
+        }
+    }
+
+    impl<W: Word> Word for Arc<W> {
+        fn load(&self, order: Ordering) -> u64 {
+            (**self).load(order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            (**self).store(value, order);
+        }
+
+        fn swap(&self, value: u64, order: Ordering) -> u64 {
+            (**self).swap(value, order)
+        }
+
+        fn replace(&self, old: u64, new: u64) -> bool {
+            (**self).replace(old, new)
+        }
+
+        fn fence(order: Ordering) {
+            W::fence(order);
         }
     }
 
@@ -409,5 +456,145 @@ mod interleaved {
             assert!(!Claim(&*word).revoke(7), "a late hand");
             assert!(Claim(&*word).claim(8));
         }));
+    }
+
+    /// Words that are written by one side, for as long as it lives.
+    fn mortal(life: &Arc<Life>) -> impl Fn(u64) -> Mortal<AtomicU64> {
+        let life = life.clone();
+        move |n| Mortal { word: AtomicU64::new(n), life: life.clone() }
+    }
+
+    fn immortal() -> Arc<Life> {
+        Life::of(u64::MAX)
+    }
+
+    #[test]
+    fn a_producer_that_dies_at_any_store_is_read_to_the_last_record_in_every_interleaving() {
+        // A record of one word is three stores: its length, the word, and what publishes it.
+        for stores in 0..=9 {
+            assert!(holds(move || {
+                let life = Life::of(stores);
+                let heap = Heap::of(2, mortal(&life), mortal(&immortal()));
+                let mut consumer = Consumer::new(heap.clone());
+                let producer = thread::spawn(move || {
+                    let mut producer = Producer::new(heap);
+                    for n in 1..4u64 {
+                        if producer.push(&[&n.to_le_bytes()]).unwrap() != Pushed::Yes {
+                            break;
+                        }
+                    }
+                });
+                let (mut record, mut count) = (Vec::new(), 0);
+                let mut take = || {
+                    let there = consumer.pop(&mut record).unwrap();
+                    count += u64::from(there);
+                    assert!(!there || record == count.to_le_bytes(), "half a record");
+                    there
+                };
+                for _ in 0..2 {
+                    take();
+                }
+                // Its death is told.
+                producer.join().unwrap();
+                while take() {}
+                assert_eq!(count, life.made() / 3, "of so many published");
+            }));
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_dies_at_any_store_gives_back_what_it_had_read_in_every_interleaving() {
+        for stores in 0..=3 {
+            assert!(holds(move || {
+                let life = Life::of(stores);
+                let heap = Heap::of(2, mortal(&immortal()), mortal(&life));
+                let mut producer = Producer::new(heap.clone());
+                let consumer = thread::spawn(move || {
+                    let (mut consumer, mut record) = (Consumer::new(heap), Vec::new());
+                    while !life.is_over() && consumer.pop(&mut record).unwrap() {}
+                    life.made()
+                });
+                let mut pushed = 0;
+                for n in 1..5u64 {
+                    pushed += u64::from(producer.push(&[&n.to_le_bytes()]) == Ok(Pushed::Yes));
+                }
+                let consumed = consumer.join().unwrap();
+                assert_eq!(producer.look(), Ok(consumed));
+                assert!(pushed <= 2 + consumed, "a record over one that was not read");
+            }));
+        }
+    }
+
+    /// What became of a task whose worker died, by all that the parent can see.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Fate {
+        Answered,
+        /// It never began: another worker may run it.
+        TakenBack,
+        /// There is no answer, and its worker may have begun: the status tells.
+        Claimed,
+    }
+
+    /// A worker takes two tasks and dies at some store; the parent wants the second one back, at any
+    /// time, and looks at what there is when the death was told. Whether each has the right fate.
+    fn has_one_fate(stores: u64, claims_first: bool) -> bool {
+        holds(move || {
+            let life = Life::of(stores);
+            let down = Heap::of(2, mortal(&immortal()), mortal(&life));
+            let up = Heap::of(2, mortal(&life), mortal(&immortal()));
+            let claims = [1, 2].map(|_| Arc::new(AtomicU64::new(0)));
+            let (mut tasks, mut answers) = (Producer::new(down.clone()), Consumer::new(up.clone()));
+            for (n, claim) in (0..2u64).zip(&claims) {
+                Claim(&**claim).offer(n);
+                assert_eq!(tasks.push(&[&n.to_le_bytes()]), Ok(Pushed::Yes));
+            }
+            let theirs = claims.clone();
+            let worker = thread::spawn(move || {
+                let (mut tasks, mut answers) = (Consumer::new(down), Producer::new(up));
+                let (mut record, mut ran) = (Vec::new(), [false; 2]);
+                for n in 0..2u64 {
+                    assert!(tasks.pop(&mut record).unwrap());
+                    let at = usize::try_from(n).unwrap();
+                    let word = Mortal { word: theirs[at].clone(), life: life.clone() };
+                    ran[at] = !life.is_over() && (!claims_first || Claim(&word).claim(n));
+                    if ran[at] {
+                        answers.push(&[&n.to_le_bytes()]).unwrap();
+                        let _too_late = claims_first || Claim(&word).claim(n);
+                    }
+                }
+                ran
+            });
+            let is_cancelled = Claim(&*claims[1]).revoke(1);
+            let ran = worker.join().unwrap();
+            let mut fates = [None; 2];
+            let mut record = Vec::new();
+            while answers.pop(&mut record).unwrap() {
+                let number = u64::from_le_bytes(record.as_slice().try_into().unwrap());
+                let fate = &mut fates[usize::try_from(number).unwrap()];
+                assert_eq!(fate.replace(Fate::Answered), None, "twice");
+            }
+            let seen = fates.into_iter().zip(ran);
+            for ((n, claim), (answered, ran)) in (0..2u64).zip(&claims).zip(seen) {
+                let was_revoked = is_cancelled && n == 1;
+                let is_mine = was_revoked || Claim(&**claim).revoke(n);
+                let without_answer = if is_mine { Fate::TakenBack } else { Fate::Claimed };
+                let fate = answered.unwrap_or(without_answer);
+                assert_eq!(ran, fate != Fate::TakenBack, "task {n}: {fate:?}");
+                assert!(!was_revoked || fate == Fate::TakenBack, "cancelled, and answered");
+            }
+        })
+    }
+
+    #[test]
+    fn a_task_is_answered_taken_back_or_claimed_whatever_store_its_worker_dies_at() {
+        // For each task: its record is read, the claim, and an answer of three stores.
+        for stores in 0..=10 {
+            assert!(has_one_fate(stores, true), "life of {stores} stores");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_runs_a_task_before_it_claims_it_is_found() {
+        assert!(!has_one_fate(u64::MAX, false));
     }
 }
