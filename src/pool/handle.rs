@@ -214,7 +214,6 @@ impl<R> JoinHandle<R> {
     }
 }
 
-/// Withdraws what is still queued; whether that was everything.
 /// Cancels or kills a task while its handle is elsewhere: from [`JoinHandle::abort_handle`].
 ///
 /// # Examples
@@ -311,6 +310,7 @@ impl<R> Drop for JoinHandle<R> {
     }
 }
 
+/// Withdraws what is still queued; whether that was everything.
 pub(crate) fn cancel(pool: &Inner, pending: &Pending) -> bool {
     if pending.is_complete() {
         return false;
