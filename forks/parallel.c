@@ -8,6 +8,7 @@ void cblas_dgemm(int order, int transpose_a, int transpose_b, int rows, int colu
                  double alpha, const double *a, int a_row, const double *b, int b_row, double beta,
                  double *c, int c_row);
 int openblas_get_num_threads(void);
+void openblas_set_num_threads(int threads);
 
 #ifdef WITHOUT_OPENBLAS
 /* For machines that cannot have OpenBLAS: a product by threads that end with it. */
@@ -50,6 +51,11 @@ int openblas_get_num_threads(void)
 {
     return 2;
 }
+
+void openblas_set_num_threads(int threads)
+{
+    (void)threads;
+}
 #endif
 
 /* The sum of the numbers from 1 to last, and how many threads have added. */
@@ -67,9 +73,11 @@ double openmp_sum(long last, int *threads)
 }
 
 /* The sum over the product of a matrix of ones and one of twos, and how many threads may take part;
-   -1 without memory. */
+   -1 without memory. Where OpenBLAS was told to start none when it was loaded, it starts two now. */
 double blas_product(int length, int *threads)
 {
+    if (openblas_get_num_threads() == 1)
+        openblas_set_num_threads(2);
     size_t count = (size_t)length * (size_t)length;
     double *a = calloc(3 * count, sizeof(double));
     double sum = 0;

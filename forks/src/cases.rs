@@ -28,7 +28,27 @@ pub(crate) const CASES: [Case; 5] = [
 const ROUNDS: usize = 5;
 
 fn build(method: StartMethod) -> pannier::Result<Pool> {
-    Pool::builder().workers(2).start_method(method).build()
+    let builder = Pool::builder().workers(2).start_method(method);
+    match method {
+        StartMethod::ForkServer => builder.env(BLAS_THREADS, "1").build(),
+        _ => builder.build(),
+    }
+}
+
+/// OpenBLAS starts threads when it is loaded, which a fork server must not have. By this it starts them
+/// later, in the workers.
+const BLAS_THREADS: &str = "OPENBLAS_NUM_THREADS";
+
+/// A fork server that has the threads of OpenBLAS is refused, and the error says what to do.
+pub(crate) fn is_refused_with_its_threads() -> bool {
+    if !numbers::has_blas() {
+        return true;
+    }
+    let builder = Pool::builder().workers(2).start_method(StartMethod::ForkServer);
+    match builder.env(BLAS_THREADS, "2").build() {
+        Err(Error::StartFailed(failed)) => failed.to_string().contains(BLAS_THREADS),
+        _ => false,
+    }
 }
 
 /// Whether tasks come back, also from a worker that has just been born.

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use pannier::StartMethod;
 
 /// How workers are born: each case is run with each.
-const METHODS: [(&str, StartMethod); 1] = [("spawn", StartMethod::Spawn)];
+const METHODS: [(&str, StartMethod); 2] =
+    [("spawn", StartMethod::Spawn), ("fork server", StartMethod::ForkServer)];
 
 /// For one case.
 const DEADLINE: Duration = Duration::from_secs(40);
@@ -39,6 +40,9 @@ fn main() -> ExitCode {
             failed += u32::from(verdict != "passed");
         }
     }
+    let is_refused = cases::is_refused_with_its_threads();
+    println!("(a fork server with the threads of OpenBLAS is refused: {is_refused})");
+    failed += u32::from(!is_refused);
     println!("(a forked child that calls OpenMP itself {})", cases::openmp_itself());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -28,6 +28,11 @@ pub(crate) fn blas(_: ()) -> bool {
     is_parallel(threads) && sum == 2.0 * f64::from(LENGTH).powi(3)
 }
 
+/// Whether that was OpenBLAS, and no product of our own in its place.
+pub(crate) fn has_blas() -> bool {
+    option_env!("PANNIER_FORKS_BLAS") != Some("none")
+}
+
 pub(crate) fn both(_: ()) -> bool {
     openmp(()) && blas(())
 }

@@ -51,6 +51,10 @@ pub enum StartMethod {
     /// workers do not notice. When this process is killed, the server kills the workers, stopped ones
     /// too. In workers numbers that were drawn in the server are the same: do not draw keys in
     /// `preload`.
+    ///
+    /// A library that starts threads when it is loaded has to be told not to, or there is no pool
+    /// ([`StartFailure::Threads`]): OpenBLAS by the variable `OPENBLAS_NUM_THREADS=1`, for which there
+    /// is [`PoolBuilder::env`].
     ForkServer,
 }
 

@@ -423,7 +423,8 @@ impl fmt::Display for StartFailure {
             StartFailure::Threads { count } => write!(
                 f,
                 "what workers are forked from has {count} threads and must have one; does something \
-                 start threads before that, or leave them behind?"
+                 start threads before that, or leave them behind? Libraries may when they are loaded: \
+                 OpenBLAS does not with `PoolBuilder::env(\"OPENBLAS_NUM_THREADS\", \"1\")`"
             ),
             StartFailure::ServerDied => f.write_str(
                 "the process that workers are forked from has died; build another pool",
