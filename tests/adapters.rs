@@ -15,6 +15,7 @@ mod parts;
 mod proc;
 #[path = "adapters/python.rs"]
 mod python;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 #[path = "adapters/segments.rs"]

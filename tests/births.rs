@@ -16,6 +16,7 @@ mod play;
 #[expect(dead_code, reason = "only the look for files is used")]
 #[path = "../examples/parent/rounds.rs"]
 mod rounds;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 

@@ -18,7 +18,7 @@ use std::process::Command;
 
 use common::{Marked, attempt, eventually, join, unique};
 use pannier::{Buffer, Pool};
-use runner::{Test, say};
+use runner::{Test, say, step};
 
 const TESTS: [Test; 1] =
     [("a_worker_that_dies_at_any_system_call_loses_nothing", dies_at_every_call)];
@@ -58,6 +58,7 @@ fn dies_at_every_call() {
     for (name, count) in &calls {
         let trace = format!("-o /dev/null -e inject={name}:signal=SIGKILL:when={count}");
         *deaths.entry(session(&trace)).or_insert(0) += 1;
+        step();
     }
     say(&format!("{} calls: {deaths:?}", calls.len()));
     let enough = |death| deaths.get(&death).is_some_and(|&count| count >= 10);

@@ -22,6 +22,7 @@ mod parts;
 #[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/proc.rs"]
 mod proc;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 #[path = "channel/waiting.rs"]

@@ -25,7 +25,7 @@ use common::{
     watchdog,
 };
 use pannier::{Buffer, JoinHandle, Pool, PoolBuilder, Stats, TaskError};
-use runner::{Test, say};
+use runner::{Test, say, step};
 use rustix::process::Signal;
 
 const TESTS: [Test; 6] = [
@@ -209,6 +209,7 @@ fn each_step(of: &[&str], mishaps: &[&str], act: impl Fn(&str) -> bool) {
             if act(&format!("{point}:{mishap}@{count}")) {
                 happened.entry(point).or_default().push(count);
             }
+            step();
         }
     }
     happened.iter().for_each(|(point, counts)| say(&format!("{point}: {counts:?}")));

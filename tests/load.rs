@@ -4,6 +4,7 @@
 //! end of a channel. Buffers go up to 4 MiB, and `cargo test --release --test load` sends 100,000
 //! frames; `cargo run --release --example load` goes to 64 MiB, and as far as one likes.
 
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 #[path = "../examples/load/service/mod.rs"]

@@ -12,6 +12,7 @@ mod play;
 #[expect(dead_code, reason = "the example shows more")]
 #[path = "../examples/parent/rounds.rs"]
 mod rounds;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 

@@ -10,6 +10,7 @@ mod common;
 #[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/play.rs"]
 mod play;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 #[path = "signals/storm.rs"]

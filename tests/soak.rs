@@ -5,6 +5,7 @@
 
 #[path = "../examples/soak/run/mod.rs"]
 mod run;
+#[expect(dead_code, reason = "each test program uses its part")]
 #[path = "common/runner.rs"]
 mod runner;
 

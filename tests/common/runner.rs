@@ -4,13 +4,22 @@
 
 use std::io::Write;
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 pub(crate) type Test = (&'static str, fn());
 
-/// Of one test; generous, because the machine may be busy with others.
+/// Of one test, or of a [`step`] of one; generous, because the machine may be busy with others.
 const AT_MOST: Duration = Duration::from_secs(120);
+
+/// Those that are done.
+static STEPS: AtomicU64 = AtomicU64::new(0);
+
+/// A test that does many things has done one of them: the next may take as long again.
+pub(crate) fn step() {
+    STEPS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// One after the other: `--list`, names with or without `--exact`, `--skip`, nothing ignored.
 pub(crate) fn run(tests: &[Test]) {
@@ -47,9 +56,13 @@ pub(crate) fn run(tests: &[Test]) {
 fn watched(name: &'static str, test: fn()) -> bool {
     let (over, watch) = channel::<()>();
     let watcher = std::thread::spawn(move || {
-        if watch.recv_timeout(AT_MOST) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("{name} hangs"));
-            std::process::abort();
+        let mut seen = STEPS.load(Ordering::Relaxed);
+        while watch.recv_timeout(AT_MOST) == Err(RecvTimeoutError::Timeout) {
+            let steps = STEPS.load(Ordering::Relaxed);
+            if std::mem::replace(&mut seen, steps) == steps {
+                say(&format!("{name} hangs after {steps} steps"));
+                std::process::abort();
+            }
         }
     });
     let passed = catch_unwind(test).is_ok();
