@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Is the pool safe beside the threads of OpenMP and OpenBLAS, and in hosts that fork? Needs a C compiler and OpenBLAS.
+# Is the pool safe beside the threads of OpenMP and OpenBLAS, in hosts that fork, and where panics abort? Needs both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,3 +18,4 @@ if ! has_blas; then
     export PANNIER_FORKS_BLAS=none
 fi
 cargo run --locked --quiet --package pannier-forks
+cargo run --locked --quiet --package pannier-forks --profile aborting

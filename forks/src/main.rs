@@ -1,4 +1,5 @@
-//! Is the pool safe beside threads that are not the program's own, and in hosts that fork?
+//! Is the pool safe beside threads that are not the program's own, in hosts that fork, and where panics
+//! abort?
 //!
 //! `ci/forks.sh`. Five cases, for each start method: a lock is held by another thread when workers are
 //! born or the host forks; OpenMP; BLAS; a pool that was used, in a forked child; a pool that is built
@@ -6,6 +7,7 @@
 //! that something hangs.
 #![expect(unsafe_code, reason = "forks without exec, and calls C")]
 
+mod aborting;
 mod cases;
 mod fork;
 mod numbers;
@@ -25,6 +27,9 @@ const DEADLINE: Duration = Duration::from_secs(40);
 fn main() -> ExitCode {
     // The first line: in a worker it never returns.
     pannier::init();
+    if cfg!(panic = "abort") {
+        return if aborting::holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [case, method] = &arguments[..] {
         play(case, method);

@@ -33,6 +33,9 @@ use crate::sys::child::ExitStatus;
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked, or the code that reads its arguments or writes its result did.
+    ///
+    /// Not in programs that abort on panics (`panic = "abort"`): there it is the death of the worker, and
+    /// the panic's message is written to standard error.
     #[error(transparent)]
     Panicked(Panicked),
     /// The worker died under the task, as often as the task may be attempted.

@@ -117,7 +117,7 @@ impl Hardening {
     ///
     /// The worker has one thread of its program's then, and it is what tasks run on or what starts that
     /// thread, so what this function gives up is given up by all. If it panics the worker is not used, and
-    /// the panic is the cause in [`Error::StartFailed`].
+    /// the panic is the cause in [`Error::StartFailed`](crate::Error::StartFailed).
     ///
     /// For its own work a worker needs the system calls that threads need for memory, locks and time, and
     /// `recvmsg`, `sendmsg`, `write`, `poll`, `ppoll`, `mmap`, `munmap`, `madvise`, `close`, `fcntl`,

@@ -1,6 +1,6 @@
 //! Panics of tasks: recorded where they happen, told where they are caught.
 //!
-//! Promises: after [`record_panics`] a panic prints nothing in this process.
+//! Promises: after [`record_panics`] a panic prints nothing in this process, unless it is the end of it.
 //! Does not know: what panicked.
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,12 @@ thread_local! {
     static LAST: Cell<Option<PanicReport>> = const { Cell::new(None) };
 }
 
-/// Replaces this process's panic hook by one that records and does not print.
+/// Replaces this process's panic hook by one that records and does not print. Not where panics abort: what
+/// is recorded there is lost with the process, so the hook that prints stays.
 pub(crate) fn record_panics() {
+    if cfg!(panic = "abort") {
+        return;
+    }
     std::panic::set_hook(Box::new(|info| LAST.set(Some(report(info)))));
 }
 

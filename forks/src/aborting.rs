@@ -1,0 +1,32 @@
+//! Where panics abort (`panic = "abort"`), program, library and all: a panic is the death of its worker, and
+//! its message is written to standard error, since nobody is left to tell it.
+
+use std::process::{Command, Stdio};
+
+use pannier::{ExitStatus, Phase, Pool, TaskError};
+
+/// Makes this program the one whose task panics.
+const PART: &str = "a task panics";
+const MESSAGE: &str = "a planned panic";
+
+/// Plays the part, or has it played and looks at what was said.
+pub(crate) fn holds() -> bool {
+    if std::env::args().nth(1).as_deref() == Some(PART) {
+        return dies_and_goes_on();
+    }
+    let program = std::env::current_exe().expect("a program");
+    let output = Command::new(program).arg(PART).stdin(Stdio::null()).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let holds = output.status.success() && said.contains(MESSAGE) && said.contains(file!());
+    println!("where panics abort, a panic is a death and its message is printed: {holds}");
+    holds
+}
+
+fn dies_and_goes_on() -> bool {
+    let pool = Pool::builder().workers(1).attempts(1).build().expect("a worker starts");
+    let died = pool.submit(|()| -> () { panic!("{MESSAGE}") }, ()).join();
+    let Err(TaskError::WorkerDied(death)) = died else { return false };
+    let is_abort = matches!(death.status, ExitStatus::Signaled { signal: libc::SIGABRT, .. });
+    let goes_on = pool.submit(|x: u32| x + 1, 1).join().is_ok_and(|sum| sum == 2);
+    is_abort && death.phase == Phase::Running && goes_on
+}
