@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Is the pool safe beside the threads of OpenMP and OpenBLAS, in hosts that fork, and where panics abort? Needs both.
+# Is the pool safe beside the threads of OpenMP and OpenBLAS, in hosts that fork, and where panics abort?
+# Needs a C compiler and OpenBLAS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
