@@ -66,6 +66,8 @@ pub(crate) struct Audit {
     submitted: u64,
     /// Workers that were killed from outside or by their own task, and when.
     deaths: HashMap<u32, Duration>,
+    /// Workers that have begun a task, and when that was last.
+    begun: HashMap<u32, Duration>,
     /// Workers that the pool has killed for the sake of a task, and when.
     ended_by_pool: HashMap<u32, Duration>,
     last_stop: Option<Duration>,
@@ -80,6 +82,7 @@ impl Audit {
             cases: BTreeMap::new(),
             submitted: 0,
             deaths: HashMap::new(),
+            begun: HashMap::new(),
             ended_by_pool: HashMap::new(),
             last_stop: None,
             swept: now(),
@@ -98,8 +101,14 @@ impl Audit {
         self.deaths.get(&pid).is_none_or(|&last| now() > last + Duration::from_secs(1))
     }
 
+    /// Whether a worker has begun a task since it was started.
+    pub(crate) fn has_begun(&self, pid: u32) -> bool {
+        self.begun.contains_key(&pid)
+    }
+
     /// A worker was killed from outside, at that time.
     pub(crate) fn shot(&mut self, pid: u32, at: Duration) {
+        self.begun.remove(&pid);
         self.deaths.insert(pid, at);
         self.counts.kills += 1;
     }
@@ -124,7 +133,11 @@ impl Audit {
             self.counts.duplicated += 1;
             return;
         };
+        let error = outcome.as_ref().err().map(ToString::to_string);
         let outcome = Outcome::of(outcome);
+        if matches!(outcome, Outcome::Failed) {
+            self.counts.first_failure = self.counts.first_failure.take().or(error);
+        }
         case.ended = Some((at, outcome));
         self.counts.resolved += 1;
         let last = case.runs.last().copied();
@@ -162,6 +175,7 @@ impl Audit {
 
     fn read(&mut self) {
         for record in self.ledger.take() {
+            self.begun.insert(record.pid, record.began);
             if record.dies {
                 self.deaths.insert(record.pid, record.began);
                 self.counts.kills += 1;
@@ -186,6 +200,7 @@ impl Audit {
         let old: BTreeMap<u64, Case> = old;
         old.values().for_each(|case| self.close(case));
         self.deaths.retain(|_, &mut died| died + MEMORY > at);
+        self.begun.retain(|_, &mut began| began + MEMORY > at);
         self.ended_by_pool.retain(|_, &mut ended| ended + MEMORY > at);
     }
 

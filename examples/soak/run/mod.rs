@@ -50,8 +50,11 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     /// Results with wrong values.
     pub(crate) wrong: u64,
-    /// Any other error, a death of a worker that nobody killed, a time that was not over: there should be none.
+    /// Any other error, a death of a worker that nobody killed, a time that was not over: there should be
+    /// none.
     pub(crate) failed: u64,
+    /// The first such error.
+    pub(crate) first_failure: Option<String>,
     /// Workers too many or too few after the last changes of their number.
     pub(crate) miscounted: u64,
     pub(crate) delivered: u64,
