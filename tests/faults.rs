@@ -24,11 +24,12 @@ use common::{
     Gate, MARK, Marked, children, eventually, is_dead, join, marked, pass, signal, state, unique,
     watchdog,
 };
-use pannier::{Buffer, JoinHandle, Pool, PoolBuilder, Stats, TaskError};
+use pannier::{Buffer, ExitStatus, JoinHandle, Pool, PoolBuilder, StartFailure, Stats, TaskError};
 use runner::{Test, say, step};
 use rustix::process::Signal;
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
+    ("a_pool_whose_workers_all_die_before_they_begin_anything_breaks_and_says_so", no_progress),
     ("a_result_that_was_published_without_a_bell_before_its_worker_died_counts", no_bell),
     ("workers_die_at_each_step_and_nothing_is_lost", workers_die),
     ("workers_are_killed_when_they_have_stopped_at_each_step_and_nothing_is_lost", workers_stop),
@@ -243,6 +244,21 @@ fn no_bell() {
         assert_eq!((pid == first, attempt), (n <= 3, 1), "number {n}");
     }
     assert_eq!((pool.stats().workers_died, pool.stats().tasks_retried), (1, 0));
+    pool.end();
+}
+
+/// Else the task would go from worker to worker for ever, and nobody would be charged.
+fn no_progress() {
+    let builder = Pool::builder().workers(2).env(FAULTS, "worker.after_claim:kill@0");
+    let pool = Marked::build(builder);
+    let handles = [0; 3].map(|_| pool.submit(|x: u32| x, 1));
+    for handle in handles {
+        let Err(TaskError::PoolBroken(failed)) = join(handle) else { panic!("it is broken") };
+        assert!(matches!(failed.cause, StartFailure::NoProgress { deaths: 16.., .. }), "{failed}");
+        let is_killed = matches!(failed.status, ExitStatus::Signaled { signal: libc::SIGKILL, .. });
+        assert!(is_killed, "{failed}");
+    }
+    assert_eq!(pool.stats().tasks_retried, 0);
     pool.end();
 }
 

@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{
     DEADLINE, Gate, children, eventually, failure, join, kill_oneself, pass_through, quiet, signal,
@@ -200,19 +200,32 @@ fn deaf() {
     // SAFETY: the set was initialised in the line above; the old mask is not asked for.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
     let pool = Pool::builder().workers(2).build().expect("workers start");
-    let masks = |()| {
-        let threads = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
-        let paths = threads.map(|thread| thread.expect("a thread").path().join("status"));
-        let status: Vec<String> =
-            paths.map(|path| std::fs::read_to_string(path).expect("a status")).collect();
-        let wanted = |line: &&str| ["SigBlk", "SigIgn"].iter().any(|word| line.starts_with(word));
-        let lines = status.iter().flat_map(|status| status.lines().filter(wanted));
-        lines.map(str::to_owned).collect::<Vec<String>>()
+    let all_begun = |()| {
+        // The C library blocks all signals in a thread until it has begun.
+        let is_unborn = |line: &String| line.starts_with("SigBlk:\tffff");
+        let mut lines = masks();
+        let deadline = Instant::now() + DEADLINE;
+        while lines.iter().any(is_unborn) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+            lines = masks();
+        }
+        lines
     };
-    for line in join(pool.submit(masks, ())).expect("a task") {
+    for line in join(pool.submit(all_begun, ())).expect("a task") {
         say(&line);
     }
     say("ready");
+}
+
+/// What this process's threads block and ignore, as proc_pid_status(5) has it.
+fn masks() -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
+    let paths = threads.map(|thread| thread.expect("a thread").path().join("status"));
+    let status: Vec<String> =
+        paths.map(|path| std::fs::read_to_string(path).expect("a status")).collect();
+    let wanted = |line: &&str| ["SigBlk", "SigIgn"].iter().any(|word| line.starts_with(word));
+    let lines = status.iter().flat_map(|status| status.lines().filter(wanted));
+    lines.map(str::to_owned).collect()
 }
 
 /// Every clean way to end, and deaths without a word.

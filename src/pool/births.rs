@@ -334,7 +334,7 @@ fn settle(inner: &Inner, worker: WorkerId, started: Started) {
 /// Says that there will be no worker in a slot.
 fn fail(inner: &Inner, worker: WorkerId, failed: StartFailed) {
     inner.with_core(|core| {
-        core.last_failure = Some(failed);
+        core.note_failure(worker, failed);
         core.take_unwanted(worker);
         core.tell(Event::StartFailed { worker, is_fatal: false });
     });

@@ -433,6 +433,13 @@ impl Core {
         (self.scheduler.is_broken() || self.closed).then(|| self.failure())
     }
 
+    /// Why a worker did not start. One that is not wanted any more has not failed.
+    pub(super) fn note_failure(&mut self, worker: WorkerId, failed: StartFailed) {
+        if self.scheduler.awaits(worker) {
+            self.last_failure = Some(failed);
+        }
+    }
+
     /// Why the pool is broken.
     pub(super) fn broken(&self) -> Fault {
         Fault::Broken(self.failure())

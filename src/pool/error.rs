@@ -66,7 +66,7 @@ pub enum TaskError {
     #[error("the pool is shut down")]
     PoolClosed,
     /// The pool cannot keep workers alive; this is the last thing that went wrong.
-    #[error("the pool is broken, its workers do not start: {0}")]
+    #[error("the pool is broken: {0}")]
     PoolBroken(StartFailed),
     /// This process was forked from the one that made the handle, and has no part in its pool.
     #[error(
@@ -320,7 +320,12 @@ impl StartFailed {
 
 impl fmt::Display for StartFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a worker did not start: {}", self.cause)?;
+        let what = if matches!(self.cause, StartFailure::NoProgress { .. }) {
+            "workers start and do nothing"
+        } else {
+            "a worker did not start"
+        };
+        write!(f, "{what}: {}", self.cause)?;
         // In other cases there was no process, or it was ended for that cause.
         let tells = matches!(
             self.cause,
@@ -329,6 +334,7 @@ impl fmt::Display for StartFailed {
                 | StartFailure::WrongProgram
                 | StartFailure::ServerDied
                 | StartFailure::InitializerDied
+                | StartFailure::NoProgress { .. }
         );
         if tells {
             write!(f, " ({})", self.status)?;
@@ -389,6 +395,13 @@ pub enum StartFailure {
     InitializerFailed(RemoteError),
     /// Its process ended in its initializer; the status says how.
     InitializerDied,
+    /// Workers started and were sent tasks, and died before they had completed any, so many in a row; no
+    /// task was to blame, so none of them could be failed instead. The status is that of the last one.
+    #[non_exhaustive]
+    NoProgress {
+        /// How many.
+        deaths: u32,
+    },
 }
 
 impl std::error::Error for StartFailure {}
@@ -437,6 +450,11 @@ impl fmt::Display for StartFailure {
             },
             StartFailure::InitializerFailed(error) => write!(f, "its initializer failed: {error}"),
             StartFailure::InitializerDied => f.write_str("it died in its initializer"),
+            StartFailure::NoProgress { deaths } => write!(
+                f,
+                "{deaths} in a row died before they had completed a task, and not in one; is somebody \
+                 killing them, or has the machine no time or memory for them?"
+            ),
         }
     }
 }

@@ -205,10 +205,7 @@ pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: Exit
                 | StartFailure::InitializerDied
         );
         let stderr_tail = peer.stderr.text();
-        // A worker that is ended because the pool is at its end has not failed.
-        if !core.scheduler.is_closing() {
-            core.last_failure = Some(StartFailed { cause, status, stderr_tail });
-        }
+        core.note_failure(worker, StartFailed { cause, status, stderr_tail });
         return core.tell(Event::StartFailed { worker, is_fatal });
     }
     if !core.scheduler.is_closing() {
@@ -230,7 +227,13 @@ pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: Exit
         phase: progress.map_or(Phase::Idle, |progress| progress.phase),
         sent: std::mem::take(&mut peer.sent).into(),
     });
+    let was_broken = core.scheduler.is_broken();
     core.tell(Event::WorkerDied { worker, blame });
+    let deaths = core.scheduler.too_many_fruitless_deaths();
+    if let Some(deaths) = deaths.filter(|_| !was_broken) {
+        let cause = StartFailure::NoProgress { deaths };
+        core.last_failure = Some(StartFailed { cause, status, stderr_tail: None });
+    }
 }
 
 /// Whether a worker that was killed, and not by us, may have been killed for want of memory.

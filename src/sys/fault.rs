@@ -4,7 +4,8 @@
 //! looks into the list in the environment, `PANNIER_FAULTS`: `point:what@n`, separated by commas.
 //! When the point is passed for the n-th time (the first if none is said), this process is killed
 //! (`kill`), aborts (`abort`), stops until it is continued (`stop`) or sleeps for a moment (`delay`).
-//! Of workers only the first in each place does so, or none would come to its work.
+//! Of workers only the first in each place does so, or none would come to its work; `@0` is every
+//! passage of every worker.
 //! Promises: nothing is left of a point in a build without the feature.
 //! Does not know: what the points mean.
 #![forbid(unsafe_code)]
@@ -44,11 +45,10 @@ mod plan {
 
     /// This process comes to a point.
     pub(crate) fn pass(point: &str) {
-        if IS_OVER.load(Ordering::Relaxed) {
-            return;
-        }
+        let is_over = IS_OVER.load(Ordering::Relaxed);
         for fault in PLAN.get_or_init(read).iter().filter(|fault| fault.point == point) {
-            if fault.passed.fetch_add(1, Ordering::Relaxed) + 1 == fault.count {
+            let is_due = || fault.passed.fetch_add(1, Ordering::Relaxed) + 1 == fault.count;
+            if fault.count == 0 || !is_over && is_due() {
                 happen(&fault.what);
             }
         }

@@ -122,6 +122,12 @@ impl Scheduler {
         self.start_failures >= self.config.max_start_failures
     }
 
+    /// So many workers in a row died for nothing that there will be no other.
+    pub(crate) fn too_many_fruitless_deaths(&self) -> Option<u32> {
+        let is_over = self.fruitless_deaths >= self.config.max_fruitless_deaths;
+        is_over.then_some(self.fruitless_deaths)
+    }
+
     /// Whether it takes tasks.
     pub(crate) fn is_running(&self) -> bool {
         self.phase == Phase::Running
@@ -593,7 +599,7 @@ impl Scheduler {
     fn is_hopeless(&self) -> bool {
         // While somebody works, what keeps others from starting may pass.
         self.is_short_of_workers() && !self.slots.any_ready()
-            || self.fruitless_deaths >= self.config.max_fruitless_deaths
+            || self.too_many_fruitless_deaths().is_some()
     }
 
     fn break_down(&mut self) {

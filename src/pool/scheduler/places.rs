@@ -9,13 +9,20 @@ use std::time::Duration;
 
 use super::event::{Action, WorkerId};
 use super::machine::{Phase, Scheduler};
-use super::slot::{After, Limits, Order, Slot, State};
+use super::slot::{After, Limits, Order, Slot, State, Why};
 
 impl Scheduler {
     /// Places that have a worker or are to have one.
     pub(super) fn held(&self) -> Vec<usize> {
         let is_held = |slot: &Slot| slot.state != State::Vacant && slot.after != After::Nothing;
         self.slots.iter().filter(|(_, slot)| is_held(slot)).map(|(at, _)| at).collect()
+    }
+
+    /// Whether a worker is to become ready: if it ends now, its start has failed.
+    pub(crate) fn awaits(&self, worker: WorkerId) -> bool {
+        let state = self.slots.get(worker.slot).state;
+        self.slots.is_live(worker)
+            && matches!(state, State::Starting(_) | State::Dying(Why::NeverReady, _))
     }
 
     /// From now on there are to be so many workers. Who is not needed any more finishes what it runs.
