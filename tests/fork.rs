@@ -312,6 +312,37 @@ fn a_child_that_a_task_forked_and_left_ends_with_the_worker() {
     pool.end();
 }
 
+/// fork(2) leaves a lock of the dynamic linker's as it is.
+#[test]
+fn a_forked_child_builds_a_pool_whatever_threads_of_its_parent_ask_the_linker() {
+    extern "C" fn look(_: *mut libc::dl_phdr_info, _: usize, _: *mut libc::c_void) -> i32 {
+        0
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ask = || {
+            while !over.load(Ordering::Relaxed) {
+                // SAFETY: the function is what the call wants, and looks at nothing.
+                unsafe { libc::dl_iterate_phdr(Some(look), std::ptr::null_mut()) };
+            }
+        };
+        scope.spawn(ask);
+        scope.spawn(ask);
+        let forks = AssertUnwindSafe(|| {
+            for _ in 0..10 {
+                in_forked_child(|checks| {
+                    let own = Pool::builder().workers(1).build();
+                    let Ok(own) = own else { return checks.holds(false) };
+                    checks.holds(own.submit(|x: u32| x + 1, 1).join().is_ok_and(|sum| sum == 2));
+                });
+            }
+        });
+        let passed = catch_unwind(forks);
+        over.store(true, Ordering::Relaxed);
+        assert!(passed.is_ok(), "see above");
+    });
+}
+
 #[test]
 fn a_forked_child_builds_a_pool_of_its_own() {
     let pool = Marked::new(1);

@@ -97,7 +97,7 @@ pub(crate) fn program() -> PathBuf {
 /// The file that was executed, if it is not the one that this program was loaded from: a loader that was
 /// told the program's name.
 pub(crate) fn loader() -> Option<PathBuf> {
-    let address = module::all().first()?.segments.first()?.start;
+    let address = module::program()?.segments.first()?.start;
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     // proc_pid_maps(5): addresses, rights, offset, device, inode.
     let inode = maps.lines().find_map(|line| {

@@ -1,8 +1,9 @@
-//! The program file and libraries that make up this process (dl_iterate_phdr(3)).
+//! The program file and libraries that make up this process (getauxval(3), dl_iterate_phdr(3)).
 //!
-//! Promises: what is listed was loaded when it was listed.
+//! Promises: what is listed was loaded when it was listed; what lies in the program itself is found
+//! without a lock, so in forked children too.
 //! Does not know: what the modules contain.
-#![expect(unsafe_code, reason = "reads the dynamic linker's tables")]
+#![expect(unsafe_code, reason = "reads the tables of loaded files")]
 
 use std::ffi::{c_int, c_void};
 
@@ -39,8 +40,42 @@ impl LoadedSegment {
     }
 }
 
-/// All modules; the first is the program itself.
-pub(crate) fn all() -> Vec<Module> {
+/// The first answer to `question`, asked of the program itself and then of the libraries.
+///
+/// Of the libraries the linker is asked, under a lock of its own that fork(2) leaves as it is: in a
+/// forked child it may be held for ever, by a thread of the parent's. So the program comes first, and for
+/// it the linker is not asked.
+pub(crate) fn find<T>(question: impl Fn(&Module) -> Option<T>) -> Option<T> {
+    program().as_ref().and_then(&question).or_else(|| loaded().iter().find_map(&question))
+}
+
+/// The program itself, by the table that the kernel has told this process of (getauxval(3)). No lock is
+/// taken. `None` in a file that does not say where it was linked to lie: then it is among the others.
+pub(crate) fn program() -> Option<Module> {
+    // SAFETY: the call only looks up a number.
+    let table = unsafe { libc::getauxval(libc::AT_PHDR) };
+    // SAFETY: as above.
+    let count = unsafe { libc::getauxval(libc::AT_PHNUM) };
+    let (table, count) = (usize::try_from(table).ok()?, usize::try_from(count).ok()?);
+    let headers = std::ptr::with_exposed_provenance::<Header>(table);
+    if headers.is_null() || !headers.is_aligned() {
+        return None;
+    }
+    // SAFETY: the kernel, or the loader that the program was started through, has put the program's own
+    // table there, of so many entries, and it stays as long as the process.
+    let headers = unsafe { std::slice::from_raw_parts(headers, count) };
+    let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR)?;
+    let base = table.checked_sub(usize::try_from(own.p_vaddr).ok()?)?;
+    Some(module_of(base, headers))
+}
+
+/// The build-id of the program itself.
+pub(crate) fn program_build_id() -> Option<BuildId> {
+    program().or_else(|| loaded().into_iter().next())?.build_id
+}
+
+/// All modules by the linker's list; the first is the program itself.
+fn loaded() -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
     let list: *mut Vec<Module> = &raw mut modules;
     // SAFETY: `note_module` is what the call wants, and gets `list` back, which outlives the call.
@@ -48,10 +83,10 @@ pub(crate) fn all() -> Vec<Module> {
     modules
 }
 
-/// The build-id of the program itself.
-pub(crate) fn program_build_id() -> Option<BuildId> {
-    all().first().and_then(|program| program.build_id)
-}
+#[cfg(target_pointer_width = "64")]
+type Header = libc::Elf64_Phdr;
+#[cfg(target_pointer_width = "32")]
+type Header = libc::Elf32_Phdr;
 
 extern "C" fn note_module(
     info: *mut libc::dl_phdr_info,
@@ -60,14 +95,19 @@ extern "C" fn note_module(
 ) -> c_int {
     // SAFETY: the linker passes a valid record for the time of this call.
     let info = unsafe { &*info };
-    // SAFETY: `all` passed a list that nobody else uses meanwhile.
+    // SAFETY: `loaded` passed a list that nobody else uses meanwhile.
     let list = unsafe { &mut *list.cast::<Vec<Module>>() };
     if info.dlpi_phdr.is_null() {
         return 0;
     }
     // SAFETY: the record's table has that many entries and is mapped as long as the module is.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let base = usize::try_from(info.dlpi_addr).unwrap_or(usize::MAX);
+    list.push(module_of(usize::try_from(info.dlpi_addr).unwrap_or(usize::MAX), headers));
+    0
+}
+
+/// What the table of a file says that is mapped from `base` on.
+fn module_of(base: usize, headers: &[Header]) -> Module {
     let mut module = Module { base, build_id: None, segments: Vec::new() };
     let mut notes = Vec::new();
     for header in headers {
@@ -84,16 +124,15 @@ extern "C" fn note_module(
             _ => {}
         }
     }
-    let loaded = |(start, len): &(usize, usize)| {
+    let is_mapped = |(start, len): &(usize, usize)| {
         module.segments.iter().any(|segment| segment.readable && segment.contains(*start, *len))
     };
-    module.build_id = notes.into_iter().filter(loaded).find_map(|(start, len)| {
+    module.build_id = notes.into_iter().filter(is_mapped).find_map(|(start, len)| {
         let notes = std::ptr::with_exposed_provenance::<u8>(start);
         // SAFETY: the notes lie within a segment that is mapped readable (filter above).
         find_build_id(unsafe { std::slice::from_raw_parts(notes, len) })
     });
-    list.push(module);
-    0
+    module
 }
 
 /// Looks through ELF notes: lengths of name and contents, type, name, contents, each padded to four.

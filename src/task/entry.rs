@@ -183,9 +183,10 @@ fn unless_taken<T>(lock: TryLockResult<T>) -> Option<T> {
 
 /// The entry that another process named; `None`: there is no such entry in this program.
 pub(crate) fn resolve(name: &EntryName) -> Option<&'static Entry> {
-    let modules = module::all();
-    let same_file = |module: &&Module| module.build_id == Some(name.module);
-    modules.iter().filter(same_file).find_map(|module| {
+    module::find(|module| {
+        if module.build_id != Some(name.module) {
+            return None;
+        }
         let address = module.base.checked_add(usize::try_from(name.offset).ok()?)?;
         let entry = entry_at(module, address)?;
         ((entry.signature)() == name.signature).then_some(entry)
@@ -193,14 +194,14 @@ pub(crate) fn resolve(name: &EntryName) -> Option<&'static Entry> {
 }
 
 fn find_name(entry: &Entry, address: usize) -> Option<EntryName> {
-    let modules = module::all();
-    let around = modules
-        .iter()
-        .find(|module| module.segments.iter().any(|s| s.contains(address, size_of::<Entry>())))?;
-    Some(EntryName {
-        module: around.build_id?,
-        offset: u64::try_from(address - around.base).ok()?,
-        signature: (entry.signature)(),
+    module::find(|module| {
+        let mut segments = module.segments.iter();
+        segments.find(|segment| segment.contains(address, size_of::<Entry>()))?;
+        Some(EntryName {
+            module: module.build_id?,
+            offset: u64::try_from(address - module.base).ok()?,
+            signature: (entry.signature)(),
+        })
     })
 }
 
