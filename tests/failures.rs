@@ -524,11 +524,7 @@ fn nothing_is_lost_while_workers_are_killed_at_random() {
                 let pids = pool.worker_pids();
                 let at = usize::try_from(random.below(3)).expect("a small number");
                 if let Some(&pid) = pids.get(at) {
-                    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-                    // It may be dead by now.
-                    let killed =
-                        rustix::process::kill_process(pid.expect("a number"), Signal::KILL);
-                    kills += u32::from(killed.is_ok());
+                    kills += u32::from(common::signal_if_there(pid, Signal::KILL));
                 }
             }
             kills

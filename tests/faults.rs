@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{
-    Gate, MARK, Marked, children, eventually, is_dead, join, marked, pass, signal, state, unique,
-    watchdog,
+    Gate, MARK, Marked, children, eventually, is_dead, join, marked, pass, signal_if_there, state,
+    unique, watchdog,
 };
 use pannier::{Buffer, ExitStatus, JoinHandle, Pool, PoolBuilder, StartFailure, Stats, TaskError};
 use runner::{Test, say, step};
@@ -281,7 +281,9 @@ fn workers_stop() {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let stopped = |pid: &u32| state(*pid).is_some_and(|(state, _)| state == 'T');
-                children().into_iter().filter(stopped).for_each(|pid| signal(pid, Signal::KILL));
+                for pid in children().into_iter().filter(stopped) {
+                    signal_if_there(pid, Signal::KILL);
+                }
                 std::thread::sleep(Duration::from_millis(1));
             }
         });

@@ -25,7 +25,7 @@ use family::{ends_when_killed, parent, parent_with_workers, refused, wait_for_th
 use pannier::{Buffer, Pool, StartMethod};
 use play::{PART, Play, this_program};
 use runner::{Test, say};
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 /// In a program that is to lose its file: another one takes its place.
 const REPLACED: &str = "PANNIER_TEST_REPLACED";
@@ -246,8 +246,7 @@ fn killed_at_once() {
         eventually("everything is killed", || {
             let cast = play.cast();
             for &pid in &cast {
-                let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a number");
-                let _already_dead = rustix::process::kill_process(pid, Signal::KILL);
+                common::signal_if_there(pid, Signal::KILL);
             }
             cast.is_empty()
         });

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{DEADLINE, Gate, Marked, eventually, is_dead, join, pass, signal, watchdog};
+use common::{DEADLINE, Gate, Marked, eventually, is_dead, join, pass, signal_if_there, watchdog};
 use pannier::{Buffer, Error, Pool, Shutdown};
 use rustix::process::Signal;
 
@@ -157,7 +157,7 @@ fn workers_that_die_while_the_pool_is_resized_lose_nothing() {
             if n % 10 == 0 {
                 pool.resize(1 + (n as usize / 10) % 4).expect("a number of workers");
                 if let Some(&pid) = pool.worker_pids().first() {
-                    signal(pid, Signal::KILL);
+                    signal_if_there(pid, Signal::KILL);
                 }
             }
             pool.submit(|n: u32| n, n)

@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::process::{Command, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 /// All processes, zombies included.
@@ -44,8 +45,19 @@ pub(crate) fn environment(pid: u32) -> Vec<String> {
 
 /// Sends a signal from outside, as a stranger would.
 pub(crate) fn signal(pid: u32, signal: Signal) {
+    send(pid, signal).expect("the process is there");
+}
+
+/// As `signal`, to one that may just have ended: whether it was there.
+pub(crate) fn signal_if_there(pid: u32, signal: Signal) -> bool {
+    let sent = send(pid, signal);
+    assert!(matches!(sent, Ok(()) | Err(Errno::SRCH)), "{sent:?}");
+    sent.is_ok()
+}
+
+fn send(pid: u32, signal: Signal) -> rustix::io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
-    rustix::process::kill_process(pid, signal).expect("the process is there");
+    rustix::process::kill_process(pid, signal)
 }
 
 /// Whether each thread of a process is stopped: the kernel counts it as stopped only then.

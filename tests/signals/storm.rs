@@ -7,7 +7,7 @@ use std::time::Duration;
 use pannier::{Buffer, Pool};
 use rustix::process::Signal;
 
-use crate::common::{join, signal};
+use crate::common::{join, signal_if_there};
 use crate::runner::say;
 
 /// Tries of a task: workers are killed too, and several kills may hit the same task.
@@ -29,7 +29,9 @@ pub(crate) fn withstand() {
             // Starts are interrupted as well.
             while !over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(100));
-                pool.worker_pids().first().iter().for_each(|&&pid| signal(pid, Signal::KILL));
+                if let Some(&pid) = pool.worker_pids().first() {
+                    signal_if_there(pid, Signal::KILL);
+                }
             }
         });
         let ended: Vec<bool> = works.into_iter().map(|work| work.join().is_ok()).collect();
