@@ -312,6 +312,15 @@ fn a_child_that_a_task_forked_and_left_ends_with_the_worker() {
     pool.end();
 }
 
+/// A pool of the child's, which works.
+fn own_pool(checks: &mut Checks) -> Pool {
+    let own = Pool::builder().workers(1).build();
+    checks.holds(own.is_ok());
+    let own = own.expect("it was checked");
+    checks.holds(own.submit(|x: u32| x + 1, 1).join().is_ok_and(|sum| sum == 2));
+    own
+}
+
 /// fork(2) leaves a lock of the dynamic linker's as it is.
 #[test]
 fn a_forked_child_builds_a_pool_whatever_threads_of_its_parent_ask_the_linker() {
@@ -330,11 +339,7 @@ fn a_forked_child_builds_a_pool_whatever_threads_of_its_parent_ask_the_linker() 
         scope.spawn(ask);
         let forks = AssertUnwindSafe(|| {
             for _ in 0..10 {
-                in_forked_child(|checks| {
-                    let own = Pool::builder().workers(1).build();
-                    let Ok(own) = own else { return checks.holds(false) };
-                    checks.holds(own.submit(|x: u32| x + 1, 1).join().is_ok_and(|sum| sum == 2));
-                });
+                in_forked_child(|checks| drop(own_pool(checks)));
             }
         });
         let passed = catch_unwind(forks);
@@ -347,9 +352,7 @@ fn a_forked_child_builds_a_pool_whatever_threads_of_its_parent_ask_the_linker() 
 fn a_forked_child_builds_a_pool_of_its_own() {
     let pool = Marked::new(1);
     in_forked_child(|checks| {
-        let own = Pool::builder().workers(1).build();
-        let Ok(own) = own else { return checks.holds(false) };
-        checks.holds(own.submit(|x: u32| x + 1, 1).join().is_ok_and(|sum| sum == 2));
+        let own = own_pool(checks);
         checks.holds(is_forked(Some(pool.submit(|x: u32| x + 1, 1).join())));
         drop(own);
         checks.holds(common::children().is_empty());

@@ -22,7 +22,7 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{
     DEADLINE, Gate, children, eventually, failure, join, kill_oneself, pass_through, quiet, signal,
@@ -203,12 +203,11 @@ fn deaf() {
     let all_begun = |()| {
         // The C library blocks all signals in a thread until it has begun.
         let is_unborn = |line: &String| line.starts_with("SigBlk:\tffff");
-        let mut lines = masks();
-        let deadline = Instant::now() + DEADLINE;
-        while lines.iter().any(is_unborn) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
+        let mut lines = Vec::new();
+        eventually("each thread has begun", || {
             lines = masks();
-        }
+            !lines.iter().any(is_unborn)
+        });
         lines
     };
     for line in join(pool.submit(all_begun, ())).expect("a task") {
