@@ -26,9 +26,9 @@ impl<W> Heap<W> {
     }
 
     /// Of words that the producer writes, and one that the consumer writes.
-    fn of(lines: usize, theirs: impl Fn(u64) -> W, ours: impl Fn(u64) -> W) -> Arc<Self> {
-        let words = (0..lines * LINE).map(|_| theirs(0)).collect();
-        Arc::new(Heap { lines: words, published: theirs(0), consumed: ours(0) })
+    fn of(lines: usize, produced: impl Fn(u64) -> W, consumed: impl Fn(u64) -> W) -> Arc<Self> {
+        let words = (0..lines * LINE).map(|_| produced(0)).collect();
+        Arc::new(Heap { lines: words, published: produced(0), consumed: consumed(0) })
     }
 }
 
@@ -156,14 +156,13 @@ fn two_threads_pass_every_record_once_and_in_order() {
 }
 
 /// A word whose writer dies: from a certain store on, nothing arrives.
-pub(super) struct Mortal<W> {
+struct Mortal<W> {
     word: W,
     life: Arc<Life>,
 }
 
 /// How many stores there still are in a writer, and how many it made.
-#[derive(Default)]
-pub(super) struct Life {
+struct Life {
     left: AtomicU64,
     made: AtomicU64,
 }
@@ -202,7 +201,8 @@ impl<W: Word> Word for Mortal<W> {
     }
 
     fn swap(&self, value: u64, order: Ordering) -> u64 {
-        if self.life.lives() { self.word.swap(value, order) } else { self.word.load(order) }
+        let lives = self.life.lives();
+        if lives { self.word.swap(value, order) } else { self.word.load(Ordering::Relaxed) }
     }
 
     fn replace(&self, old: u64, new: u64) -> bool {
@@ -214,13 +214,21 @@ impl<W: Word> Word for Mortal<W> {
     }
 }
 
+/// Words that are written by one side, for as long as it lives.
+fn mortal<W>(life: Arc<Life>, word: fn(u64) -> W) -> impl Fn(u64) -> Mortal<W> {
+    move |n| Mortal { word: word(n), life: life.clone() }
+}
+
+fn immortal() -> Arc<Life> {
+    Life::of(u64::MAX)
+}
+
 #[test]
 fn a_producer_that_dies_at_any_store_leaves_whole_records_only() {
     let records: Vec<Vec<u8>> = (0..6u8).map(|n| vec![n; 20 * usize::from(n)]).collect();
     for stores in 0..80 {
-        let word =
-            |life: Arc<Life>| move |n| Mortal { word: AtomicU64::new(n), life: life.clone() };
-        let heap = Heap::of(16, word(Life::of(stores)), word(Life::of(u64::MAX)));
+        let word = |life| mortal(life, AtomicU64::new);
+        let heap = Heap::of(16, word(Life::of(stores)), word(immortal()));
         let mut producer = Producer::new(heap.clone());
         for record in &records {
             producer.push(&[record]).unwrap();
@@ -458,14 +466,9 @@ mod interleaved {
         }));
     }
 
-    /// Words that are written by one side, for as long as it lives.
+    /// As for one thread.
     fn mortal(life: &Arc<Life>) -> impl Fn(u64) -> Mortal<AtomicU64> {
-        let life = life.clone();
-        move |n| Mortal { word: AtomicU64::new(n), life: life.clone() }
-    }
-
-    fn immortal() -> Arc<Life> {
-        Life::of(u64::MAX)
+        super::mortal(life.clone(), AtomicU64::new)
     }
 
     #[test]
