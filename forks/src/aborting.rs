@@ -1,9 +1,12 @@
 //! Where panics abort (`panic = "abort"`), program, library and all: a panic is the death of its worker, and
 //! its message is written to standard error, since nobody is left to tell it.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use pannier::{ExitStatus, Phase, Pool, TaskError};
+
+use crate::status_in_time;
 
 /// Makes this program the one whose task panics.
 const PART: &str = "a task panics";
@@ -15,9 +18,13 @@ pub(crate) fn holds() -> bool {
         return dies_and_goes_on();
     }
     let program = std::env::current_exe().expect("a program");
-    let output = Command::new(program).arg(PART).stdin(Stdio::null()).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let holds = output.status.success() && said.contains(MESSAGE) && said.contains(file!());
+    let mut command = Command::new(program);
+    command.arg(PART).stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("this program starts");
+    let ends_well = status_in_time(&mut child) == Some(true);
+    let mut said = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    let holds = ends_well && said.contains(MESSAGE) && said.contains(file!());
     println!("where panics abort, a panic is a death and its message is printed: {holds}");
     holds
 }
