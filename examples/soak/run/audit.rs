@@ -40,11 +40,11 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(outcome: Result<(Proof, bool), TaskError>) -> Self {
+    fn of(outcome: &Result<(Proof, bool), TaskError>) -> Self {
         match outcome {
-            Ok((proof, is_right)) => Outcome::Delivered { proof, is_right },
+            &Ok((proof, is_right)) => Outcome::Delivered { proof, is_right },
             Err(TaskError::WorkerDied(death)) => Outcome::Died { pid: death.pid },
-            Err(TaskError::TimedOut { after, .. }) => Outcome::TimedOut { after },
+            &Err(TaskError::TimedOut { after, .. }) => Outcome::TimedOut { after },
             Err(TaskError::Cancelled) => Outcome::Cancelled,
             Err(TaskError::Killed) => Outcome::Killed,
             Err(_) => Outcome::Failed,
@@ -133,15 +133,14 @@ impl Audit {
             self.counts.duplicated += 1;
             return;
         };
-        let error = outcome.as_ref().err().map(ToString::to_string);
-        let outcome = Outcome::of(outcome);
-        if matches!(outcome, Outcome::Failed) {
-            self.counts.first_failure = self.counts.first_failure.take().or(error);
+        let ended = Outcome::of(&outcome);
+        if let (Outcome::Failed, Err(error)) = (ended, &outcome) {
+            self.counts.first_failure.get_or_insert_with(|| error.to_string());
         }
-        case.ended = Some((at, outcome));
+        case.ended = Some((at, ended));
         self.counts.resolved += 1;
         let last = case.runs.last().copied();
-        match (outcome, last) {
+        match (ended, last) {
             // Items of a map are seen in their order, so late.
             (Outcome::Died { pid }, _) if case.expected.is_single => {
                 if let Some(&died) = self.deaths.get(&pid) {
