@@ -229,8 +229,8 @@ pub(super) fn part(core: &mut Core, inner: &Inner, peer: &mut Peer, status: Exit
     });
     let was_broken = core.scheduler.is_broken();
     core.tell(Event::WorkerDied { worker, blame });
-    let deaths = core.scheduler.too_many_fruitless_deaths();
-    if let Some(deaths) = deaths.filter(|_| !was_broken) {
+    let breaks = core.scheduler.is_broken() && !was_broken;
+    if let Some(deaths) = core.scheduler.too_many_fruitless_deaths().filter(|_| breaks) {
         let cause = StartFailure::NoProgress { deaths };
         core.last_failure = Some(StartFailed { cause, status, stderr_tail: None });
     }
