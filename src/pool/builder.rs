@@ -89,7 +89,6 @@ pub struct PoolBuilder {
     start_method: StartMethod,
     program: Program,
     hardening: Option<Hardening>,
-    /// The entry; `None` inside: the file it lies in has no build-id.
     preload: Option<Once>,
     /// Instead of the start method.
     pub(super) fork: Option<MayFork>,

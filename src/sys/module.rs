@@ -49,9 +49,19 @@ pub(crate) fn find<T>(question: impl Fn(&Module) -> Option<T>) -> Option<T> {
     program().as_ref().and_then(&question).or_else(|| loaded().iter().find_map(&question))
 }
 
-/// The program itself, by the table that the kernel has told this process of (getauxval(3)). No lock is
-/// taken. `None` in a file that does not say where it was linked to lie: then it is among the others.
+/// The program itself.
 pub(crate) fn program() -> Option<Module> {
+    told_by_the_kernel().or_else(|| loaded().into_iter().next())
+}
+
+/// The build-id of the program itself.
+pub(crate) fn program_build_id() -> Option<BuildId> {
+    program()?.build_id
+}
+
+/// The program, by the table that the kernel has told this process of (getauxval(3)). No lock is taken.
+/// `None` in a file that does not say where it was linked to lie.
+fn told_by_the_kernel() -> Option<Module> {
     // SAFETY: the call only looks up a number.
     let table = unsafe { libc::getauxval(libc::AT_PHDR) };
     // SAFETY: as above.
@@ -67,11 +77,6 @@ pub(crate) fn program() -> Option<Module> {
     let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR)?;
     let base = table.checked_sub(usize::try_from(own.p_vaddr).ok()?)?;
     Some(module_of(base, headers))
-}
-
-/// The build-id of the program itself.
-pub(crate) fn program_build_id() -> Option<BuildId> {
-    program().or_else(|| loaded().into_iter().next())?.build_id
 }
 
 /// All modules by the linker's list; the first is the program itself.

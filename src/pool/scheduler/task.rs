@@ -1,5 +1,5 @@
 //! The table of unresolved tasks, the queue of those that wait for a worker, and the line of those
-//! that wait to be run alone, since they seem to have taken their worker's memory.
+//! that wait to be run alone, since it is not sure what their worker died of.
 //!
 //! It promises that a task is in exactly one place, that an attempt is counted once, that of those
 //! from the line workers have one at most, and that none is lost: `created = queued + sent + resolved`.
@@ -213,7 +213,7 @@ impl Tasks {
     }
 
     /// Counts an attempt of the item to blame and puts everything that may run again before all others;
-    /// the item itself into the line, if it seems to have wanted too much memory.
+    /// the item itself into the line, if it is to be run alone.
     pub(super) fn charge(&mut self, blame: Blame) -> Charge {
         let Blame { task: id, item, retry_alone } = blame;
         let task = self.table.get_mut(&id).expect("a charged task is in the table");
