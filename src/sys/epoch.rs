@@ -9,9 +9,9 @@
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use once_cell::race::OnceBox;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// The number of the present process; never zero.
@@ -86,10 +86,12 @@ fn own_pid() -> u64 {
     u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs())
 }
 
-/// `None` where the kernel cannot give such a page: then asking costs a system call.
+/// `None` where the kernel cannot give such a page: then asking costs a system call. Threads that ask at
+/// the same time for the first time each make one, of which one counts: none waits for another, since in
+/// a child that is forked meanwhile there is no other.
 fn page() -> Option<&'static AtomicU64> {
-    static PAGE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
-    *PAGE.get_or_init(wiped_page)
+    static PAGE: OnceBox<Option<&'static AtomicU64>> = OnceBox::new();
+    *PAGE.get_or_init(|| Box::new(wiped_page()))
 }
 
 fn wiped_page() -> Option<&'static AtomicU64> {

@@ -6,7 +6,9 @@
 //! Does not know: what other processes are about to take.
 #![forbid(unsafe_code)]
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use once_cell::race::OnceBox;
 
 use super::{cgroup, epoch};
 
@@ -33,21 +35,21 @@ impl Room {
 }
 
 /// The turns of one process. A forked child cannot wait for its parent's, which may be taken for
-/// ever there, so it has its own.
+/// ever there, so it has its own; nor for one that a thread of its parent was making.
 struct Turns {
     epoch: u64,
     turn: Mutex<()>,
-    of_child: OnceLock<Box<Turns>>,
+    of_child: OnceBox<Turns>,
 }
 
 impl Turns {
     fn new(epoch: u64) -> Box<Self> {
-        Box::new(Turns { epoch, turn: Mutex::new(()), of_child: OnceLock::new() })
+        Box::new(Turns { epoch, turn: Mutex::new(()), of_child: OnceBox::new() })
     }
 }
 
 fn turn_here() -> &'static Mutex<()> {
-    static FIRST: OnceLock<Box<Turns>> = OnceLock::new();
+    static FIRST: OnceBox<Turns> = OnceBox::new();
     let here = epoch::current();
     let mut turns = FIRST.get_or_init(|| Turns::new(here));
     while turns.epoch != here {
