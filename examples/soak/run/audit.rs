@@ -221,17 +221,28 @@ impl Audit {
             }
             Outcome::Died { pid } => {
                 self.counts.died += 1;
-                self.counts.failed += u64::from(!self.deaths.contains_key(&pid));
+                if !self.deaths.contains_key(&pid) {
+                    self.fail(|| format!("worker {pid} died, and nobody had killed it"));
+                }
             }
             Outcome::TimedOut { after } => {
                 self.counts.timeouts += 1;
-                let is_right = after == case.expected.timeout && self.may_time_out(case, at);
-                self.counts.failed += u64::from(!is_right);
+                if after != case.expected.timeout || !self.may_time_out(case, at) {
+                    let runs: Vec<_> = case.runs.iter().map(|run| (run.pid, run.began)).collect();
+                    self.fail(|| {
+                        format!("after {after:?} it timed out at {at:?}, begun: {runs:?}")
+                    });
+                }
             }
             Outcome::Cancelled => self.counts.cancelled += 1,
             Outcome::Killed => self.counts.killed_by_handle += 1,
             Outcome::Failed => self.counts.failed += 1,
         }
+    }
+
+    fn fail(&mut self, why: impl FnOnce() -> String) {
+        self.counts.failed += 1;
+        self.counts.first_failure.get_or_insert_with(why);
     }
 
     /// Whether the task had that many runs with a death that it should have been charged with.

@@ -53,7 +53,7 @@ pub(crate) struct Report {
     /// Any other error, a death of a worker that nobody killed, a time that was not over: there should be
     /// none.
     pub(crate) failed: u64,
-    /// What the first of the other errors said.
+    /// What the first of them was.
     pub(crate) first_failure: Option<String>,
     /// Workers too many or too few after the last changes of their number.
     pub(crate) miscounted: u64,
