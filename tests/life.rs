@@ -16,7 +16,7 @@ use rustix::process::Signal;
 pannier::premain!();
 
 /// Short, but long enough to begin something on a busy machine.
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn hang(_: ()) {
     loop {
@@ -84,10 +84,10 @@ fn items_of_a_chunk_have_their_time_each_for_itself() {
     let pool = Marked::new(1);
     // Each item takes less than the limit; all of the chunk take more.
     let wait = |n: u32| {
-        std::thread::sleep(SHORT);
+        std::thread::sleep(SHORT / 5);
         n
     };
-    let map = pool.map(wait, 0..8).chunk_size(8).timeout(SHORT * 5);
+    let map = pool.map(wait, 0..8).chunk_size(8).timeout(SHORT);
     assert_eq!(map.map(Result::unwrap).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
     pool.end();
 }
@@ -324,9 +324,9 @@ fn an_initializer_that_fails_later_is_tried_again_while_others_work() {
         assert!(worker.id == 0 || worker.generation != 2, "once");
     };
     let mut pool = Marked::build(Pool::builder().workers(2).initializer(first_of_second, ()));
-    let pids = pool.worker_pids();
-    pids.iter().for_each(|&pid| signal(pid, Signal::KILL));
-    pool.is_whole_without(&pids);
+    let second = pool.worker_pids()[1];
+    signal(second, Signal::KILL);
+    pool.is_whole_without(&[second]);
     assert_eq!(join(pool.submit(u32::count_ones, 7)).unwrap(), 3);
     pool.end();
 }
