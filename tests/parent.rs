@@ -182,7 +182,7 @@ fn killed_again_and_again() {
         assert_eq!(round.left, [0; 0], "round {number}: {:?}", round.deaths);
         assert_eq!(round.deaths.len(), 6, "round {number}: {:?}", round.deaths);
     }
-    assert_eq!(rounds::names(), before);
+    assert!(rounds::names().is_subset(&before), "{:?}", rounds::names());
 }
 
 fn stopped_ends_with_parent() {
@@ -251,7 +251,7 @@ fn killed_at_once() {
             cast.is_empty()
         });
         play.leaves_nobody();
-        assert_eq!(rounds::names(), before);
+        assert!(rounds::names().is_subset(&before), "{:?}", rounds::names());
     }
     let mut next = Play::start("thread ends");
     assert!(next.program.wait().expect("it ends").success());

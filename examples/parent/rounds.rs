@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -204,10 +204,17 @@ fn see_deaths(
     Ok(Round { deaths, left })
 }
 
-/// Files that may be the library's, where names of shared memory live. There should never be any.
+/// Files that may be the library's, where names of shared memory live. There should never be any. Those
+/// of a process that lives are that one's: they carry its number.
 pub(crate) fn names() -> BTreeSet<PathBuf> {
     let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
     let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok());
     let paths = entries.flatten().flatten().map(|entry| entry.path());
-    paths.filter(|path| path.to_string_lossy().contains("pannier")).collect()
+    let is_ours = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+        let lives = |pid: &str| Path::new("/proc").join(pid).exists();
+        name.contains("pannier") && !numbers.next().is_some_and(lives)
+    };
+    paths.filter(is_ours).collect()
 }
