@@ -291,9 +291,9 @@ fn a_pool_with_a_fork_server_that_is_stopped_can_be_dropped() {
 /// of the kernel, so also between the birth of a worker and the word of it.
 #[test]
 fn a_fork_server_that_dies_at_any_call_leaves_no_worker_that_nobody_knows() {
-    let _patience = watchdog();
     let mut calls = BTreeSet::new();
     for steps in 0.. {
+        let _patience = watchdog();
         let mut pool = Marked::build(forking().workers(2));
         let (server, pids) = (server_of(&pool), pool.worker_pids());
         let traced = Traced::seize(server);
