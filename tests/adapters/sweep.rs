@@ -1,8 +1,9 @@
 //! What dead owners leave is swept, and nothing else.
 
-use std::fs;
+use std::fs::{self, File};
 
 use pannier::adapters::named::{NamedSegment, sweep};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::parts::{command, start};
 use crate::runner::Test;
@@ -15,7 +16,16 @@ pub(crate) const TESTS: &[Test] = &[
     ("whoever_cannot_be_judged_counts_as_living", judged),
 ];
 
+/// Whoever sweeps takes all that is dead, also what another of these tests is about to look for. Each of
+/// them may be a process of its own, so the lock is on their program.
+fn turn() -> File {
+    let program = std::env::current_exe().and_then(File::open).unwrap();
+    flock(&program, FlockOperation::LockExclusive).unwrap();
+    program
+}
+
 fn killed() {
+    let _turn = turn();
     let mut owner = start(command("own a segment", ""));
     let mut living = start(command("own a segment", ""));
     let (name, lives) = (owner.line(), living.line());
@@ -52,6 +62,7 @@ fn ended() {
 }
 
 fn chosen() {
+    let _turn = turn();
     let chosen = ByHand(unique("chosen"));
     let mut owner = start(command("own a segment of this name", &chosen.0));
     assert_eq!(owner.line(), chosen.0);
@@ -62,6 +73,7 @@ fn chosen() {
 
 /// Names as `create` makes them, with a field that says something else.
 fn judged() {
+    let _turn = turn();
     let mine = NamedSegment::create(100).unwrap();
     let fields: Vec<&str> = mine.name().split('-').collect();
     let [_, pid, start, boot, pids, clock, _] = fields[..] else { panic!("{fields:?}") };
