@@ -10,6 +10,7 @@
 //! | --------- | ------------------------------------------------------------------- |
 //! | `event`   | the vocabulary between the machine and its supervisor               |
 //! | `machine` | [`Scheduler`]: the rules                                            |
+//! | `deaths`  | what the death of a worker costs, and when the pool gives up        |
 //! | `task`    | the table of unresolved tasks, their queue, those that run alone    |
 //! | `places`  | how many workers there are, who leaves, who comes                   |
 //! | `slot`    | the places of workers, their states, and who has credit left        |
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod deaths;
 mod event;
 mod machine;
 mod places;
