@@ -26,7 +26,7 @@ mod trick;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use common::{DEADLINE, Gate, Marked, attempt, eventually, join, pass_through};
+use common::{DEADLINE, Gate, Marked, attempt, eventually, is_stopped, join, pass_through};
 use pannier::{Buffer, BufferMut, ExitStatus, JoinHandle, Phase, Pool, TaskError};
 use trick::{BALLAST, Mishap, Moment, PLANNED, Trick, perform};
 
@@ -147,7 +147,7 @@ fn column(mishap: Mishap) {
 const LIMIT: usize = BALLAST + (2 << 20);
 
 /// How long a task may run whose worker is stopped: long enough for what comes before that.
-const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_secs(2);
 
 /// A task on the other worker, the one that comes to grief, and what is behind it.
 struct Scene {
@@ -266,6 +266,10 @@ impl Scene {
         let name = self.name.clone();
         let deaths = u64::from(!self.mishap.is_survived());
         let is_hidden = self.mishap == Mishap::Stop && self.moment == Moment::Idle;
+        if is_hidden {
+            // Before that it could begin something, which would be what its stop costs.
+            eventually("it is stopped", || is_stopped(pid));
+        }
         if is_hidden || self.mishap == Mishap::CloseAll {
             // Somebody has to talk to it before it is found out.
             let submit = |number| match self.mishap {
