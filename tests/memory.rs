@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{
     Gate, Marked, attempt, eventually, failure, join, kill_oneself, lies_in_shared_memory, pass,
-    rights, tell,
+    rights, shared_maps, tell,
 };
 use pannier::{Buffer, Error, Pool, TaskError, ValueError};
 use serde::{Deserialize, Serialize};
@@ -220,6 +220,12 @@ fn results_outlive_their_worker_and_their_pool() {
     for (value, other) in (0..).zip(&others) {
         assert!(other.iter().all(|&item| item == value));
     }
+    let place = first.as_ptr().addr();
+    drop((first, others));
+    // Another test may have got the same addresses, for as long as it lasts.
+    eventually("its memory is given back", || {
+        !shared_maps().iter().any(|map| map.contains(&place))
+    });
 }
 
 /// What a task keeps for later ones.
